@@ -1,0 +1,22 @@
+"""What a task is: it makes prompts and targets, and knows what a right answer is."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from slm.records import Example, Prompt, Verdict
+
+
+class Task(Protocol):
+    """A narrow task. Everything else in slm is the same for all tasks."""
+
+    def prompt(self, example: Example) -> Prompt:
+        """What the model is asked."""
+        ...
+
+    def target(self, example: Example) -> str:
+        """What the model shall learn to answer."""
+        ...
+
+    def grade(self, answers: Iterable[tuple[Example, str]], *, timeout_s: float) -> Iterator[Verdict]:
+        """One verdict an answer, in order."""
+        ...
