@@ -1,0 +1,4 @@
+from slm.data.sources import Dataset, load_dataset
+from slm.data.suites import SuiteInfo, list_suites
+
+__all__ = ["Dataset", "SuiteInfo", "list_suites", "load_dataset"]
