@@ -59,11 +59,17 @@ class Meter:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
         advanced = self.done - self._start_done
-        left = f", {seconds / advanced * (self.total - self.done):.0f} s left" if 0 < advanced else ""
+        left = f", {seconds / advanced * (self.total - self.done):.0f} s left" if advanced > 0 else ""
         note = f", {self._note}" if self._note else ""
-        print(f"{self.label}: {self.done}/{self.total} {self.unit}, {self._rate()}{left}{note}", file=sys.stderr, flush=True)
+        print(
+            f"{self.label}: {self.done}/{self.total} {self.unit}, {self._rate()}{left}{note}",
+            file=sys.stderr,
+            flush=True,
+        )
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
         else:

@@ -42,6 +42,10 @@ class Layout:
             torch.cat([self.branch, other.branch]),
         )
 
+    def to(self, device: torch.device) -> "Layout":
+        """This layout on another device."""
+        return Layout(self.position.to(device), self.context.to(device), self.branch.to(device))
+
     def head(self, tokens: int) -> "Layout":
         """The first `tokens` tokens."""
         return Layout(self.position[:tokens], self.context[:tokens], self.branch[:tokens])
@@ -83,4 +87,6 @@ def _distance(layout: Layout, queries: int) -> Tensor:
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[None, None]
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)[
+        None, None
+    ]

@@ -1,4 +1,4 @@
-"""How a prompt becomes token ids: the one place, used by training and by generation, with or without a chat template."""
+"""How a prompt becomes token ids: the one place, used by training and generation, with or without a chat template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Renderer:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
     def _tokenize(self, text: str) -> list[int]:
-        # A chat template writes its special tokens itself; plain text gets the tokenizer's own (a BOS, where it has one).
+        # A chat template writes its special tokens itself; plain text gets the tokenizer's own (a BOS, if it has one).
         return list(self.tokenizer(text, add_special_tokens=not self.chat)["input_ids"])
 
     def _find_layout(self, context: str) -> tuple[str, str, tuple[int, ...]]:
@@ -90,9 +90,7 @@ class Renderer:
         from jinja2 import TemplateError
 
         try:
-            return str(
-                self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply_next)
-            )
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply_next))
         except TemplateError:
             return None
 
@@ -104,9 +102,7 @@ class Renderer:
             text = self._apply(turns, reply_next=False)
             if text is not None and _MARK in text:
                 following = self.tokenizer(text.split(_MARK)[1].lstrip(), add_special_tokens=False)["input_ids"]
-                if following and following[0] in self.tokenizer.all_special_ids:
-                    end = following[0]
-                elif following and following[0] in self.tokenizer.added_tokens_decoder:
+                if (following and following[0] in self.tokenizer.all_special_ids) or (following and following[0] in self.tokenizer.added_tokens_decoder):
                     end = following[0]
         if end is None:
             raise ModelError(

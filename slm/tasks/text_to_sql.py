@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slm.errors import DataError
 from slm.records import Example, Prompt, Verdict
-from slm.sql import Pair, extract_sql, judge, read_schema, schema_text
+from slm.sql import Pair, extract_sql, judge, one_line, read_schema, schema_text
 
 _INSTRUCTION = "Answer the question with one SQLite query on this database."
 
@@ -26,7 +26,7 @@ class TextToSql:
         """The first accepted query, without the trailing semicolon, on one line."""
         if not example.targets:
             raise DataError("the example has no target query", where=example.id, expected="a `sql` value to learn from")
-        return " ".join(example.targets[0].split()).rstrip("; ")
+        return one_line(example.targets[0])
 
     def grade(self, answers: Iterable[tuple[Example, str]], *, timeout_s: float) -> Iterator[Verdict]:
         """Execute gold and answer on the example's database and compare their results."""

@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: quickstart test check clean
+
+quickstart: $(READY)  ## tune SmolLM2-135M on the embedded suite and publish the leaderboard
+	$(BIN)/slm run recipes/quickstart.yaml
+
+test: check  ## static checks, then every test
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Set up again whenever the dependencies change.
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV): the first time this downloads about 1 GB and takes some minutes"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==$(shell sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,bench,dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,42 @@
+"""`slm run`: check → score the untuned model → train → score → leaderboard. Every stage skips what is done."""
+
+import sys
+from pathlib import Path
+
+from slm.cli.subjects import publish_result, score, tuned, untuned
+from slm.data import load_dataset
+from slm.files import write_text
+from slm.leaderboard import read_results, render_leaderboard
+from slm.models import pull_model
+from slm.recipe import Recipe
+from slm.records import Result
+from slm.train import train
+
+
+def run_pipeline(recipe: Recipe, *, runs: Path, results: Path, leaderboard: Path, accept_license: bool) -> list[Result]:
+    """Returns the results before and after training, both published, and rewrites the leaderboard."""
+    _say(f"1/4 {recipe.name}: model {recipe.model.name}, training data {recipe.data.train}")
+    pull_model(recipe.model.name, accept_license=accept_license)
+    test = load_dataset(recipe.evaluate.suite, databases=recipe.evaluate.databases, limit=recipe.evaluate.limit)
+    timeout_s = recipe.evaluate.timeout_s
+    _say(f"2/4 the untuned model answers {len(test.examples)} questions of {test.name}")
+    before = score(untuned(recipe.model, runs, recipe.task, recipe.generate), test, timeout_s=timeout_s)
+    _say(f"    right: {_percent(before)}")
+    _say("3/4 training")
+    run = train(recipe, runs)
+    _say(f"4/4 the tuned model answers the same questions ({run.path})")
+    after = score(tuned(run), test, timeout_s=timeout_s)
+    _say(f"    right: {_percent(after)}")
+    publish_result(before, results, name=None)
+    publish_result(after, results, name=None)
+    write_text(leaderboard, render_leaderboard(read_results(results)))
+    return [before, after]
+
+
+def _percent(result: Result) -> str:
+    value = result.accuracy.value
+    return "nothing could be judged" if value is None else f"{value:.1%}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,141 @@
+"""Who is evaluated: a tuned run, an untuned model, or a file of answers; and how each is scored."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slm import provenance
+from slm.data import Dataset
+from slm.errors import InputError
+from slm.evaluate import evaluate, read_predictions_file, read_result, write_result
+from slm.files import digest, sha256_file, write_json
+from slm.generate import answerable, generate_all, read_predictions
+from slm.models import find_model, model_fingerprint, pull_model
+from slm.recipe import GenerateSection, ModelSection, RunFolder, TaskSection, file_safe, load_recipe
+from slm.records import Generation, Result
+from slm.tasks import TextToSql
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that answers: a base model, with an adapter or (None) as it is; its answers go into `run`."""
+
+    run: RunFolder
+    model: ModelSection
+    task: TaskSection
+    generate: GenerateSection
+    adapter: Path | None
+
+    def predictions(self, dataset: Dataset) -> Path:
+        """Where its answers to exactly these questions, made with exactly these settings, are kept."""
+        settings = [self.task.model_dump(), self.generate.max_new_tokens, dataset.fingerprint]
+        return self.run.predictions(f"{dataset.name}-{digest(settings)[:8]}")
+
+
+def untuned(
+    model: ModelSection, runs: Path, task: TaskSection | None = None, generate: GenerateSection | None = None
+) -> Subject:
+    """A model before any training, asked as a recipe's `task` and `generate` say."""
+    identity = digest([model_fingerprint(find_model(model.name)), model.dtype, model.quantize])
+    folder = RunFolder(runs / f"{file_safe(model.name)}-untuned-{identity[:8]}")
+    return Subject(folder, model, task or TaskSection(), generate or GenerateSection(), None)
+
+
+def tuned(run: RunFolder) -> Subject:
+    """The model of a finished training."""
+    if not run.card.is_file():
+        raise InputError(
+            "not a finished training run",
+            where=str(run.path),
+            expected="a folder with card.json",
+            hint="slm train RECIPE",
+        )
+    recipe = load_recipe(str(run.recipe))
+    return Subject(run, recipe.model, recipe.task, recipe.generate, run.adapter)
+
+
+def choose_subject(*, run: Path | None, model: str | None, runs: Path, accept_license: bool) -> Subject:
+    """The subject that the options name."""
+    if run is not None and model is None:
+        return tuned(RunFolder(run))
+    if model is not None and run is None:
+        pull_model(model, accept_license=accept_license)
+        return untuned(ModelSection(name=model), runs)
+    raise InputError("it is not clear who shall answer", expected="one of --run FOLDER, --model NAME")
+
+
+def answer(subject: Subject, dataset: Dataset) -> dict[str, Generation]:
+    """The subject's answers to the data set; the model is loaded only if some are missing."""
+    out = subject.predictions(dataset)
+    have = read_predictions(out)
+    if all(example.id in have for example in answerable(dataset)):
+        return have
+    from slm.generate.local import load_local
+
+    backend = load_local(
+        pull_model(subject.model.name), subject.model, subject.task, subject.generate, adapter=subject.adapter
+    )
+    return generate_all(backend, TextToSql(dataset.contexts), dataset, out)
+
+
+def score(subject: Subject, dataset: Dataset, *, timeout_s: float) -> Result:
+    """Answer, execute and judge. A result made by the same code from the same answers is not made again."""
+    answers = answer(subject, dataset)
+    entry = find_model(subject.model.name)
+    adapter = subject.adapter / "adapter_model.safetensors" if subject.adapter else None
+    card = _card(dataset, subject.predictions(dataset), timeout_s) | {
+        "model": model_fingerprint(entry),
+        "adapter": sha256_file(adapter) if adapter else None,
+    }
+    who = {"model": subject.model.name, "tuned": adapter is not None, "parameters": entry.parameters}
+    return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s)
+
+
+def score_file(file: Path, dataset: Dataset, *, name: str | None, runs: Path, timeout_s: float) -> Result:
+    """Judge answers that somebody else's system gave."""
+    answers = read_predictions_file(file, dataset)
+    title = name or file.stem
+    run = RunFolder(runs / file_safe(title))
+    who = {"model": title, "tuned": None, "parameters": None}
+    return _judge(run, dataset, answers, who, _card(dataset, file, timeout_s), timeout_s=timeout_s)
+
+
+def publish_result(result: Result, results: Path, *, name: str | None) -> Path:
+    """Copy a result to where the leaderboard is made from; one file for each name, the newest counts."""
+    stem = file_safe(name) if name else re.sub(r"-[0-9a-f]{8}$", "", result.run)
+    path = results / file_safe(result.suite) / f"{stem}.json"
+    write_json(path, result)
+    return path
+
+
+def _judge(
+    run: RunFolder,
+    dataset: Dataset,
+    answers: Mapping[str, Generation],
+    who: Mapping[str, Any],
+    card: dict[str, Any],
+    *,
+    timeout_s: float,
+) -> Result:
+    done = read_result(run, dataset)
+    if done is not None and done.card == card:
+        return done
+    result, verdicts = evaluate(
+        dataset, answers, TextToSql(dataset.contexts), run=run.path.name, card=card, timeout_s=timeout_s, **who
+    )
+    write_result(run, result, verdicts)
+    return result
+
+
+def _card(dataset: Dataset, predictions: Path, timeout_s: float) -> dict[str, Any]:
+    return {
+        "code": provenance.code_state(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "data": dataset.fingerprint,
+        "model": None,
+        "predictions": sha256_file(predictions),
+        "timeout_s": timeout_s,
+    }

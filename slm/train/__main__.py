@@ -1,0 +1,28 @@
+"""`accelerate launch -m slm.train RECIPE [key=value …] [--runs FOLDER]`: training on one or many processes."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from slm.errors import SlmError
+from slm.recipe import load_recipe
+from slm.train import train
+
+
+def main() -> int:
+    """Train; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m slm.train", description=__doc__)
+    parser.add_argument("recipe", help="a recipe file, or the name of a shipped recipe")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as train.learning_rate=1e-4")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    options = parser.parse_args()
+    try:
+        print(train(load_recipe(options.recipe, options.overrides), options.runs).path)
+    except SlmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""`slm train`: from a recipe to an adapter with its card. Work already done is not done again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from slm import provenance
+from slm.data import Dataset, load_dataset
+from slm.files import digest, disk_errors, sha256_file, write_json, write_text
+from slm.models import find_model, model_fingerprint, pull_model
+from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
+from slm.records import Example
+from slm.tasks import Renderer, TextToSql
+
+
+def run_folder(recipe: Recipe, dataset: Dataset, runs: Path) -> RunFolder:
+    """The folder of this recipe on this data and this model: another one as soon as any of the three changes."""
+    model = model_fingerprint(find_model(recipe.model.name))
+    identity = digest([training_hash(recipe), dataset.fingerprint, model])
+    return RunFolder(runs / f"{recipe.name}-{identity[:8]}")
+
+
+def training_data(recipe: Recipe) -> Dataset:
+    """The data set that the recipe trains on."""
+    data = recipe.data
+    return load_dataset(data.train, databases=data.databases, limit=data.limit, seed=data.seed)
+
+
+def read_card(run: RunFolder) -> dict[str, Any] | None:
+    """The card of a finished training; None while there is none."""
+    if not run.card.is_file():
+        return None
+    card: dict[str, Any] = json.loads(run.card.read_text())
+    return card
+
+
+def train(recipe: Recipe, runs: Path) -> RunFolder:
+    """Train the recipe's adapter into its folder below `runs`, or return at once if that was done before.
+
+    Runs alike alone and in every process of `accelerate launch`. Killed, it continues from its newest checkpoint.
+    """
+    from accelerate import Accelerator
+
+    pull_model(recipe.model.name)
+    accelerator = Accelerator()
+    dataset = training_data(recipe)
+    run = run_folder(recipe, dataset, runs)
+    if read_card(run) is not None:
+        return run
+    if accelerator.is_main_process:
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_text(run.recipe, to_yaml(recipe))
+    accelerator.wait_for_everyone()
+    _train_into(run, recipe, dataset, accelerator)
+    return run
+
+
+def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: Any) -> None:
+    from accelerate.utils import set_seed
+
+    from slm.models.load import count_parameters, load_model, load_tokenizer
+    from slm.models.lora import add_lora, save_adapter
+    from slm.train.encode import encode
+    from slm.train.loop import Loop, plan_steps
+
+    started = datetime.now(UTC)
+    folder = pull_model(recipe.model.name)
+    usable = [example for example in dataset.examples if example.context_id in dataset.contexts]
+    renderer = Renderer(load_tokenizer(folder), chat=recipe.task.template)
+    set_seed(recipe.train.seed)
+    base = load_model(folder, dtype=recipe.model.dtype, quantize=recipe.model.quantize)
+    config = base.config
+    encoded = encode(usable, TextToSql(dataset.contexts), renderer, longest=config.max_position_embeddings)
+    steps = plan_steps(encoded, recipe.train)
+    model = add_lora(base, recipe.lora, base_name=recipe.model.name)
+    loop = Loop(model, config, recipe.train, checkpoints=run.checkpoints, metrics=run.metrics, accelerator=accelerator)
+    totals = loop.run(steps)
+    if accelerator.is_main_process:
+        with disk_errors(run.adapter):
+            save_adapter(accelerator.unwrap_model(loop.model), run.adapter)
+        parameters = count_parameters(base), sum(parameter.numel() for parameter in loop.trainable)
+        write_json(run.card, _card(recipe, run, dataset, usable, parameters, started, asdict(totals)))
+    accelerator.wait_for_everyone()
+
+
+def _card(
+    recipe: Recipe,
+    run: RunFolder,
+    dataset: Dataset,
+    examples: Sequence[Example],
+    parameters: tuple[int, int],
+    started: datetime,
+    totals: dict[str, Any],
+) -> dict[str, Any]:
+    """What the adapter was made of; its presence says that the training is complete."""
+    entry = find_model(recipe.model.name)
+    return {
+        "run": run.path.name,
+        "recipe": recipe_hash(recipe),
+        "training": training_hash(recipe),
+        "code": provenance.code_state(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "model": model_fingerprint(entry),
+        "model_name": entry.name,
+        "licence": entry.licence,
+        "parameters": parameters[0],
+        "trainable_parameters": parameters[1],
+        "data": dataset.fingerprint,
+        "data_name": dataset.name,
+        "examples": len(examples),
+        "unavailable_examples": len(dataset.examples) - len(examples),
+        "adapter": sha256_file(run.adapter / "adapter_model.safetensors"),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "totals": totals,
+    }
