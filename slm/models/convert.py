@@ -1,0 +1,98 @@
+"""From a GGUF file to a folder that loads in a second: safetensors weights and a tokenizer.
+
+Weights. GGUF quantises in blocks; a dequantised weight is the product and sum of half-precision scales and small
+integers, which float32 holds exactly. The matrices are kept in float16 and everything else (norms, biases) in float32:
+measured on both small models of the catalog against float32 matrices, float16 changes the next-token distribution by a
+mean KL divergence of 4e-6 nats or less, bfloat16 by 7e-5 to 1e-4, and both halve the cache. Half precision here is
+only storage: `config.json` says float32, and loading casts to the dtype that the recipe asks for.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slm.errors import ModelError
+from slm.models.load import quiet_transformers
+from slm.progress import Meter
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write `folder` with config, generation config, weights and tokenizer of a GGUF file. Takes about a minute.
+
+    Raises ModelError for a file that is not GGUF or an architecture that transformers does not know, DiskFullError.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    _check_magic(gguf)
+    where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name, "local_files_only": True}
+    with quiet_transformers(), Meter(f"convert {gguf.name}", 3, unit="steps") as meter, _conversion_errors(gguf):
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        _mend_pre_tokenizer(tokenizer, gguf)
+        meter.advance(note="tokenizer read")
+        # Without `dequantize` the blocks stay packed, and such a model refuses to be saved.
+        unpack = GgufConfig(gguf_file=gguf.name, dequantize=True)
+        with redirect_stderr(StringIO()):  # a progress bar that cannot be switched off
+            model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=unpack)
+        meter.advance(note="weights unpacked")
+        tokenizer.model_max_length = model.config.max_position_embeddings
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=_stored(model.state_dict()))
+        meter.advance(note="saved")
+
+
+def _stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices in float16, unless one is out of its range; see the module's docstring. Tied weights stay one."""
+    halves: dict[int, Tensor] = {}
+    stored = {}
+    for name, value in weights.items():
+        if value.ndim < 2:
+            stored[name] = value
+            continue
+        half = halves.setdefault(value.data_ptr(), value.to(torch.float16))
+        stored[name] = half if bool(torch.isfinite(half).all()) else value
+    return stored
+
+
+def _mend_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
+    """Split digits as SmolLM does, which the reader of transformers leaves out.
+
+    Without this `"  7"` becomes other tokens than those the model was trained on, because a space joins the digit.
+    """
+    from gguf import GGUFReader
+    from tokenizers import pre_tokenizers
+
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    if field is not None and field.contents() == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+
+
+def _check_magic(gguf: Path) -> None:
+    with gguf.open("rb") as handle:
+        if handle.read(4) != b"GGUF":
+            raise ModelError("not a GGUF file", where=str(gguf), expected="a file that begins with GGUF")
+
+
+@contextmanager
+def _conversion_errors(gguf: Path) -> Iterator[None]:
+    """The libraries' many kinds of exception as ours. safetensors and tokenizers hide a full disk in a text."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (ModelError, OSError)):
+            raise
+        if "os error 28" in str(error) or "StorageFull" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise ModelError(
+            f"cannot be converted: {error}",
+            where=str(gguf),
+            expected="a GGUF file of an architecture that transformers can read",
+        ) from error

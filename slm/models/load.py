@@ -1,0 +1,110 @@
+"""Loading a model and its tokenizer from a folder. Nothing here contacts a hub or runs code from the folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from slm.errors import ModelError
+from slm.models.cache import base_name
+
+Dtype = Literal["float32", "bfloat16"]
+Quantize = Literal["none", "nf4"]
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a model folder, with a padding token. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    with quiet_transformers(), _loading_errors(path, "a folder with tokenizer.json and tokenizer_config.json"):
+        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.name_or_path = base_name(path)
+    return tokenizer
+
+
+def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
+    """The causal language model of a folder, in evaluation mode, as a transformers `PreTrainedModel`.
+
+    `dtype` is that of the weights, or with `nf4` of the arithmetic on weights that are kept in 4 bits (about half a
+    byte each). Without quantization the model lies on the CPU; with it on the current CUDA device, if there is one.
+    Its `name_or_path` is the model's name, never a path of this machine. Raises ModelError.
+    """
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"quantization_config": _nf4(dtype)} if quantize == "nf4" else {}
+    with quiet_transformers(), _loading_errors(path, "a folder with config.json and *.safetensors"):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            str(path),
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(info["missing_keys"]):
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(
+            f"weights are missing: {shown}",
+            where=str(path),
+            expected="safetensors files with every weight of config.json",
+        )
+    model.config.name_or_path = model.name_or_path = base_name(path)
+    return model.eval()
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """(trainable, all) parameters; tied weights count once, and those in 4 bits as what they stand for."""
+    sizes = [(_elements(value), value.requires_grad) for value in model.parameters()]
+    return sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes)
+
+
+def _elements(value: Any) -> int:
+    # A 4-bit weight is a flat tensor of bytes that remembers the shape it stands for.
+    state = getattr(value, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else int(value.numel())
+
+
+def _nf4(dtype: Dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars and advice from transformers: what matters of them, slm says itself."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def _loading_errors(path: Path, expected: str) -> Iterator[None]:
+    if not path.is_dir():
+        raise ModelError("no such folder", where=str(path), expected=expected, hint="slm models pull NAME")
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"cannot be loaded: {reason}", where=str(path), expected=expected) from error
