@@ -44,7 +44,7 @@ class _SuiteFile(_Strict):
     databases: str
     report_by: list[str] = []
     data_folder: str | None = None
-    get: str | None = None
+    get: str = ""
     keys: Keys = Keys()
 
 
@@ -52,7 +52,7 @@ class _SuiteFile(_Strict):
 class SuiteInfo:
     """A suite: what it is, and where its data is or should be.
 
-    `folder` is None where the data belongs in `$SLM_DATA` and that is not set; `present`: all its files are there.
+    `folder` is None where the data belongs in `$SLM_DATA` and that is not set. `get`: how to get the data, one line.
     """
 
     name: str
@@ -66,7 +66,7 @@ class SuiteInfo:
     folder: Path | None
     databases: str
     keys: Keys
-    get: str | None
+    get: str
 
     @property
     def present(self) -> bool:
@@ -92,7 +92,7 @@ class SuiteInfo:
             f"the data is not on this machine: {place}",
             where=self.name,
             expected=f"{files} and {self.databases}/ID/ID.sqlite in {folder}",
-            hint=" ".join(self.get.split()) if self.get else None,
+            hint=self.get,
         )
 
 
@@ -129,6 +129,7 @@ def _read(path: Path) -> SuiteInfo:
         raise DataError(f"name is {suite.name!r}", where=str(path), expected=f"the file's name, {path.stem!r}")
     home = data_home()
     folder = path.parent if suite.data_folder is None else home and home / suite.data_folder
-    values: dict[str, Any] = suite.model_dump(exclude={"splits", "report_by", "keys"})
+    values: dict[str, Any] = suite.model_dump(exclude={"splits", "report_by", "keys", "get"})
     splits = {split: (names,) if isinstance(names, str) else tuple(names) for split, names in suite.splits.items()}
-    return SuiteInfo(**values, splits=splits, report_by=tuple(suite.report_by), folder=folder, keys=suite.keys)
+    values |= {"splits": splits, "report_by": tuple(suite.report_by), "get": " ".join(suite.get.split())}
+    return SuiteInfo(**values, folder=folder, keys=suite.keys)

@@ -59,7 +59,7 @@ def _expected(field: dict[str, Any]) -> str:
     if field.get("minLength"):
         return "text that is not empty"
     if "pattern" in field:
-        return "text without spaces or slashes"
+        return "text without slashes that starts with neither dot nor space"
     words = {"boolean": "`true` or `false`", "null": "`null`", "array": "a list of module names", "string": "text"}
     return "a path" if field.get("format") == "path" else words[kind]
 

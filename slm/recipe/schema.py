@@ -40,6 +40,11 @@ class TaskSection(Section):
         description="Whether prompts go through the tokenizer's chat template; `auto`: if it has one.",
     )
 
+    @property
+    def template(self) -> bool | None:
+        """`chat` as the renderer takes it: None stands for `auto`."""
+        return None if self.chat == "auto" else self.chat
+
 
 class ModelSection(Section):
     """The model to start from."""
