@@ -35,12 +35,12 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     """
     from transformers import AutoModelForCausalLM
 
+    # No `attn_implementation`: transformers takes sdpa, and eager where sdpa would be wrong (Gemma 2 caps its scores).
     options: dict[str, Any] = {"quantization_config": _nf4(dtype)} if quantize == "nf4" else {}
     with quiet_transformers(), _loading_errors(path, "a folder with config.json and *.safetensors"):
         model, info = AutoModelForCausalLM.from_pretrained(
             str(path),
             dtype=getattr(torch, dtype),
-            attn_implementation="sdpa",
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
