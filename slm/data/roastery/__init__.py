@@ -1,0 +1,3 @@
+from slm.data.roastery.build import build
+
+__all__ = ["build"]

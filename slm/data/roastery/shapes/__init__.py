@@ -1,0 +1,11 @@
+from slm.data.roastery.shapes.aggregates import AGGREGATES
+from slm.data.roastery.shapes.filters import FILTERS
+from slm.data.roastery.shapes.groups import GROUPS
+from slm.data.roastery.shapes.joins import JOINS
+from slm.data.roastery.shapes.nested import NESTED
+from slm.data.roastery.shapes.ordering import ORDERING
+from slm.data.roastery.shapes.unseen import UNSEEN
+
+__all__ = ["SEEN", "UNSEEN"]
+
+SEEN = FILTERS + ORDERING + AGGREGATES + GROUPS + JOINS + NESTED
