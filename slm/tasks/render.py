@@ -102,7 +102,7 @@ class Renderer:
             text = self._apply(turns, reply_next=False)
             if text is not None and _MARK in text:
                 following = self.tokenizer(text.split(_MARK)[1].lstrip(), add_special_tokens=False)["input_ids"]
-                if (following and following[0] in self.tokenizer.all_special_ids) or (following and following[0] in self.tokenizer.added_tokens_decoder):
+                if following and following[0] in self.tokenizer.added_tokens_decoder:
                     end = following[0]
         if end is None:
             raise ModelError(

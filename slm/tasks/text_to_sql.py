@@ -5,7 +5,8 @@ from pathlib import Path
 
 from slm.errors import DataError
 from slm.records import Example, Prompt, Verdict
-from slm.sql import Pair, extract_sql, judge, one_line, read_schema, schema_text
+from slm.sql import Pair, extract_sql, judge, read_schema, schema_text
+from slm.sql.oneline import one_line
 
 _INSTRUCTION = "Answer the question with one SQLite query on this database."
 

@@ -1,0 +1,74 @@
+"""SIGKILL in the middle: the same command continues, and nothing is lost or doubled."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from command import TINY_RUN
+
+
+def kill_when(condition, arguments: list[str], cwd: Path) -> None:
+    """Start slm and SIGKILL it as soon as `condition()` holds; fail if it ends before."""
+    log = cwd / "killed.log"
+    with log.open("w") as output:
+        child = subprocess.Popen([sys.executable, "-m", "slm.cli", *arguments], cwd=cwd, stdout=output, stderr=output)
+        deadline = time.monotonic() + 300
+        while not condition():
+            assert child.poll() is None, f"ended before it could be killed:\n{log.read_text()}"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def count_lines(folder: Path, pattern: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob(pattern))
+
+
+def test_a_killed_training_continues(slm, tiny_llama, tmp_path):
+    recipe = [
+        "quickstart",
+        f"model.name={tiny_llama}",
+        *TINY_RUN,
+        "train.batch_tokens=800",
+        "train.epochs=20",
+        "train.checkpoint_every=3",
+    ]
+    kill_when(lambda: count_lines(tmp_path, "runs/*/metrics.jsonl") >= 5, ["train", *recipe], tmp_path)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert not (run / "card.json").exists()
+    slm("train", *recipe)
+    card = json.loads((run / "card.json").read_text())
+    assert card["totals"]["resumed_at"], "it started from the beginning"
+    steps = [row["step"] for row in rows(run / "metrics.jsonl")]
+    assert steps == list(range(1, card["totals"]["steps"] + 1))
+    whole = tmp_path / "whole"
+    slm("train", *recipe, "--runs", str(whole))
+    (other,) = whole.iterdir()
+    adapter = "adapter/adapter_model.safetensors"
+    assert (run / adapter).read_bytes() == (other / adapter).read_bytes()
+
+
+@pytest.mark.parametrize("kills", [2])
+def test_a_killed_evaluation_continues(slm, tiny_llama, tmp_path, kills):
+    command = ["eval", "roastery:test", "--model", str(tiny_llama), "--limit", "64"]
+    kept: list[dict] = []
+    for number in range(1, kills + 1):
+        kill_when(lambda n=number: count_lines(tmp_path, "runs/*/predictions/*.jsonl") >= 16 * n, command, tmp_path)
+        (file,) = tmp_path.glob("runs/*/predictions/*.jsonl")
+        kept = [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    (result,) = json.loads(slm(*command).stdout)
+    final = rows(file)
+    assert Counter(row["example_id"] for row in final).most_common(1)[0][1] == 1
+    assert len(final) == result["examples"] == 64
+    assert final[: len(kept)] == kept
