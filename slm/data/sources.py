@@ -1,6 +1,7 @@
 """Data sets: a shipped suite, the user's own JSON Lines file, or a folder in Spider's layout."""
 
 import difflib
+import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,8 @@ class _Databases:
         if name not in self.found:
             forms = (name, f"{name}/{Path(name).name}.sqlite", f"{name}.sqlite")
             candidates = (folder / form for folder in self.folders for form in forms)
-            self.found[name] = next((path for path in candidates if path.is_file()), None)
+            # Path.is_file raises for a name too long, such as a query that stands where the database should.
+            self.found[name] = next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113
         return self.found[name]
 
     def trouble(self, name: str) -> str | None:

@@ -10,6 +10,9 @@ import yaml
 from slm.errors import RecipeError
 from slm.recipe.keys import known_keys, nearest_key, sections
 
+# Besides its own errors PyYAML lets through those of converting a scalar (`2021-99-99`, `!!int ''`) or of the stack.
+_UNREADABLE = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -98,7 +101,7 @@ class _Document:
         try:
             loader = yaml.SafeLoader(path.read_text(encoding="utf-8-sig"))
             root = loader.get_single_node()
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             where, text = _yaml_problem(error)
             source.problem(f"{path}{where}", f"not readable as YAML: {text}")
             return None
@@ -148,7 +151,7 @@ class _Document:
     def read_value(self, dotted: str, node: yaml.Node) -> None:
         try:
             value = self._loader.construct_object(node, deep=True)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+        except _UNREADABLE as error:
             expected = known_keys()[dotted].expected
             self._source.problem(self.where(node), f"{dotted}: {_yaml_problem(error)[1]}", expected=expected)
             self._source.meant.add(dotted)
@@ -170,7 +173,7 @@ def read_overrides(overrides: Sequence[str], source: Source) -> None:
         else:
             try:
                 source.entries[key] = Entry(yaml.safe_load(value_text), where)
-            except (yaml.YAMLError, ValueError, RecursionError) as error:
+            except _UNREADABLE as error:
                 source.problem(
                     where, f"not readable as YAML: {_yaml_problem(error)[1]}", expected=known_keys()[key].expected
                 )
@@ -184,4 +187,6 @@ def _yaml_problem(error: Exception) -> tuple[str, str]:
         return f":{mark.line + 1}" if mark else "", error.problem
     if isinstance(error, RecursionError):
         return "", "nested too deeply"
-    return "", str(error).partition("\n")[0]
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
+        return "", str(error).partition("\n")[0]
+    return "", "not a value of its kind"

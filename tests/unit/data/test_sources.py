@@ -109,9 +109,10 @@ def test_all_problems_of_a_file_are_in_one_report_with_places(write):
         line(id="a"),
         line(tags={"x": 1}),
         line(hint=3),
+        line(db="SELECT 1 " * 100),
     )
     text = problems(path)
-    assert text.startswith("10 problems found")
+    assert text.startswith("11 problems found")
     assert f"{path}:1: not readable as JSON" in text
     assert f"{path}:2: not a JSON object" in text
     assert f"{path}:3: question is ' '" in text
@@ -123,6 +124,7 @@ def test_all_problems_of_a_file_are_in_one_report_with_places(write):
     assert f"{path}:9: id 'a' is taken by {path}:8" in text
     assert f"{path}:10: tags is {{'x': 1}}" in text
     assert f"{path}:11: hint is 3" in text
+    assert f"{path}:12: db is 'SELECT 1" in text
 
 
 def test_many_problems_are_cut_to_twenty_and_a_count(write):
