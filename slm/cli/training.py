@@ -55,7 +55,7 @@ def train(
 ) -> None:
     """Train a recipe's adapter only. Killed, the same command continues.
 
-    On several processes: accelerate launch --num_processes 2 -m slm.train RECIPE.
+    On several processes: accelerate launch --config_file configs/accelerate/ddp.yaml -m slm.train RECIPE.
     Example: slm train recipes/quickstart.yaml train.max_steps=10
     """
     from slm.models import pull_model

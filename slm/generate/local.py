@@ -67,7 +67,7 @@ class LocalBackend:
                 first_s = self._decode(branches, context, cache, began)
                 seconds = time.monotonic() - began
                 yield from (self._finish(branch, seconds / len(branches), first_s) for branch in branches)
-                _forget_branches(cache, len(context))
+                cache.crop(len(context) - cache.get_seq_length())  # forget the branches
                 began = time.monotonic()
 
     def _context(self, ids: Sequence[int], cache: DynamicCache) -> Layout:
@@ -102,7 +102,8 @@ class LocalBackend:
         self, context_tokens: int, active: Sequence[tuple[int, _Branch]], inputs: Sequence[Sequence[int]]
     ) -> Layout:
         """Where the next tokens of the active branches stand."""
-        position, number = [], []
+        position: list[int] = []
+        number: list[int] = []
         for (branch_number, branch), tokens in zip(active, inputs, strict=True):
             # What the branch has in the cache already: nothing before its question, later all but its newest token.
             done = len(branch.prompt.question_ids) + len(branch.ids) - 1 if branch.ids else 0
@@ -137,13 +138,6 @@ class LocalBackend:
             logprob=branch.logprob,
             finish_reason="stop" if branch.ended else "length",
         )
-
-
-def _forget_branches(cache: DynamicCache, context_tokens: int) -> None:
-    """Leave only the context in the cache, in storage of its own so that the branches' memory is freed."""
-    for layer in cache.layers:
-        layer.keys = layer.keys[:, :, :context_tokens].clone()
-        layer.values = layer.values[:, :, :context_tokens].clone()
 
 
 def load_local(

@@ -55,7 +55,7 @@ def load_checkpoint(folder: Path, model: Any, optimizer: Any) -> Position | None
     if newest is None:
         return None
     adapter = load_file(newest / "adapter.safetensors")
-    loaded = set_peft_model_state_dict(model, adapter)
+    loaded: Any = set_peft_model_state_dict(model, adapter)
     if loaded.unexpected_keys:
         raise JobError(f"{newest}: the checkpoint does not fit this model\n  try: remove {folder} and train again")
     _restore_optimizer(optimizer, load_file(newest / "optimizer.safetensors"))

@@ -1,6 +1,7 @@
 """`slm train`: from a recipe to an adapter with its card. Work already done is not done again."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from typing import Any
 
 from slm import provenance
 from slm.data import Dataset, load_dataset
-from slm.files import digest, disk_errors, sha256_file, write_json, write_text
+from slm.errors import JobError
+from slm.files import digest, sha256_file, write_json, write_text
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
 from slm.records import Example
@@ -42,20 +44,33 @@ def train(recipe: Recipe, runs: Path) -> RunFolder:
 
     Runs alike alone and in every process of `accelerate launch`. Killed, it continues from its newest checkpoint.
     """
-    from accelerate import Accelerator
-
+    accelerator = _accelerator()
     pull_model(recipe.model.name)
-    accelerator = Accelerator()
     dataset = training_data(recipe)
     run = run_folder(recipe, dataset, runs)
-    if read_card(run) is not None:
-        return run
-    if accelerator.is_main_process:
-        run.path.mkdir(parents=True, exist_ok=True)
-        write_text(run.recipe, to_yaml(recipe))
-    accelerator.wait_for_everyone()
-    _train_into(run, recipe, dataset, accelerator)
+    if read_card(run) is None:
+        if accelerator.is_main_process:
+            write_text(run.recipe, to_yaml(recipe))
+        accelerator.wait_for_everyone()
+        _train_into(run, recipe, dataset, accelerator)
+    accelerator.end_training()
     return run
+
+
+def _accelerator() -> Any:
+    """The processes of this job. Raises JobError where a launcher started several that do not know of one another."""
+    import torch
+    from accelerate import Accelerator
+
+    # Without `cpu`, Accelerate on a machine without a GPU lets each of several processes believe that it is alone.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise JobError(
+            f"{started} processes were started, but this one sees {accelerator.num_processes}\n"
+            "  try: accelerate launch with one of configs/accelerate/*.yaml"
+        )
+    return accelerator
 
 
 def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: Any) -> None:
@@ -75,14 +90,15 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
     config = base.config
     encoded = encode(usable, TextToSql(dataset.contexts), renderer, longest=config.max_position_embeddings)
     steps = plan_steps(encoded, recipe.train)
-    model = add_lora(base, recipe.lora, base_name=recipe.model.name)
+    model = add_lora(base, recipe.lora)
     loop = Loop(model, config, recipe.train, checkpoints=run.checkpoints, metrics=run.metrics, accelerator=accelerator)
     totals = loop.run(steps)
     if accelerator.is_main_process:
-        with disk_errors(run.adapter):
-            save_adapter(accelerator.unwrap_model(loop.model), run.adapter)
-        parameters = count_parameters(base), sum(parameter.numel() for parameter in loop.trainable)
-        write_json(run.card, _card(recipe, run, dataset, usable, parameters, started, asdict(totals)))
+        save_adapter(accelerator.unwrap_model(loop.model), run.adapter)
+        trainable, everything = count_parameters(model)
+        write_json(
+            run.card, _card(recipe, run, dataset, usable, (everything - trainable, trainable), started, asdict(totals))
+        )
     accelerator.wait_for_everyone()
 
 

@@ -64,7 +64,8 @@ def plan_packs(examples: Sequence[Encoded], *, batch_tokens: int, seed: int, epo
     by_context: dict[tuple[int, ...], list[Encoded]] = {}
     for example in examples:
         by_context.setdefault(example.context_ids, []).append(example)
-    full, small = [], []
+    full: list[Pack] = []
+    small: list[tuple[Encoded, ...]] = []
     for members in by_context.values():
         rng.shuffle(members)
         *complete, last = _split(members, batch_tokens)

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from command import ROOT, TINY_RUN
-from tiny import make_tiny_model
 
+from command import ROOT, TINY_RUN
 from slm.models import find_model
 from slm.recipe import load_recipe
+from tiny import make_tiny_model
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+
 from slm.models.load import load_model
 from slm.models.lora import add_lora
-from tiny import make_tiny_model
-
 from slm.recipe import LoraSection
 from slm.train.encode import Encoded
 from slm.train.loss import summed_loss
 from slm.train.pack import Pack
+from tiny import make_tiny_model
 
 FAMILIES = ["llama", "gemma2", "gemma3", "phi3", "qwen2", "qwen3"]
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def reference_loss(model, example: Encoded) -> float:
 def test_packed_equals_one_by_one(family, tmp_path):
     base = load_model(make_tiny_model(family, tmp_path), dtype="float32")
     config = base.config
-    model = add_lora(base, LoraSection(rank=4), base_name="tiny")
+    model = add_lora(base, LoraSection(rank=4))
     with torch.no_grad():  # LoRA starts as the identity, whose gradient would be zero for half of the parameters
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
