@@ -1,5 +1,6 @@
 """Models on this machine: one folder each in the cache, complete or not there at all, described by `slm-model.json`."""
 
+import errno
 import fcntl
 import json
 import os
@@ -79,23 +80,37 @@ def base_name(folder: Path) -> str:
 
 
 @contextmanager
-def new_folder(entry: CatalogEntry, *, revision: str | None = None) -> Iterator[Path]:
+def new_model_folder(entry: CatalogEntry, *, revision: str | None = None) -> Iterator[Path]:
     """A temporary folder that becomes the model's, marker included, when the block ends well."""
-    folder = model_folder(entry)
+    with atomic_folder(model_folder(entry)) as temporary:
+        yield temporary
+        marker = Marker(
+            name=entry.name,
+            source=entry.source,
+            licence=entry.licence,
+            conversion=_CONVERSION,
+            revision=revision,
+            files=_hash_files(temporary),
+        )
+        write_json(temporary / _MARKER, marker)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its place when the block ends well, and is removed when not.
+
+    A full disk is a DiskFullError, also where safetensors and tokenizers hide it in the text of their own exceptions.
+    """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         with disk_errors(folder):
             temporary.mkdir(parents=True)
-            yield temporary
-            marker = Marker(
-                name=entry.name,
-                source=entry.source,
-                licence=entry.licence,
-                conversion=_CONVERSION,
-                revision=revision,
-                files=_hash_files(temporary),
-            )
-            write_json(temporary / _MARKER, marker)
+            try:
+                yield temporary
+            except Exception as error:
+                if "os error 28" in str(error):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise
             if folder.exists():
                 shutil.rmtree(folder)
             temporary.replace(folder)
@@ -105,14 +120,21 @@ def new_folder(entry: CatalogEntry, *, revision: str | None = None) -> Iterator[
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """One process at a time makes a model: those of one `accelerate launch` all ask for it at once."""
+    """One process at a time makes models: those of one `accelerate launch` all ask for the same one at once."""
     folder = cache_home() / "models"
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / ".lock").open("w")
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        for leftover in [*folder.glob(".*.tmp"), *downloads().glob(".*.tmp")]:  # of a process that was killed
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         yield
+
+
+def downloads() -> Path:
+    """Where downloaded files wait for their conversion."""
+    return cache_home() / "downloads"
 
 
 def _hash_files(folder: Path) -> dict[str, str]:

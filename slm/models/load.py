@@ -33,12 +33,13 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     byte each). Without quantization the model lies on the CPU; with it on the current CUDA device, if there is one.
     Its `name_or_path` is the model's name, never a path of this machine. Raises ModelError.
     """
-    from transformers import AutoModelForCausalLM
+    import transformers
 
+    auto: Any = transformers.AutoModelForCausalLM
     # No `attn_implementation`: transformers takes sdpa, and eager where sdpa would be wrong (Gemma 2 caps its scores).
     options: dict[str, Any] = {"quantization_config": _nf4(dtype)} if quantize == "nf4" else {}
     with quiet_transformers(), _loading_errors(path, "a folder with config.json and *.safetensors"):
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = auto.from_pretrained(
             str(path),
             dtype=getattr(torch, dtype),
             use_safetensors=True,
@@ -71,9 +72,10 @@ def _elements(value: Any) -> int:
 
 
 def _nf4(dtype: Dtype) -> Any:
-    from transformers import BitsAndBytesConfig
+    import transformers
 
-    return BitsAndBytesConfig(
+    config: Any = transformers.BitsAndBytesConfig
+    return config(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -84,8 +86,9 @@ def _nf4(dtype: Dtype) -> Any:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No progress bars and advice from transformers: what matters of them, slm says itself."""
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

