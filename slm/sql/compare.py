@@ -1,13 +1,13 @@
 """Whether two results are equal.
 
 - Rows are a multiset; in order only when the caller says that order counts.
-- Both need the same number of columns. Labels are ignored, and one permutation of the prediction's columns, the same for
-  every row, is accepted, as the official Spider test-suite script does. It is found column by column: a column may stand
-  only where its values match, and a choice is dropped as soon as the rows, cut to the columns placed so far, differ. After
-  `_SEARCH_STEPS` choices the search ends as if there were none (it takes rows of high symmetry that still differ).
+- Both need the same number of columns. Labels are ignored, and one permutation of the prediction's columns, the same
+  for every row, is accepted, as the official Spider test-suite script does. It is found column by column: a column may
+  stand only where its values match, and a choice is dropped as soon as the rows, cut to the columns placed so far,
+  differ. After `_SEARCH_STEPS` choices the search gives up (only highly symmetric results that differ come so far).
 - Integers are equal exactly, an integer equals a float of its value, floats at 1e-6 relative or 1e-9 absolute.
 - NULL equals NULL alone. Text equals a number only where it is that number's canonical text ('5' and 5, not '05').
-- Text that is not UTF-8 arrives with its bytes escaped (PEP 383), so it compares byte by byte; text never equals a BLOB.
+- Text that is not UTF-8 comes with its bytes escaped (PEP 383), so it compares byte by byte. Text never equals a BLOB.
 
 Imports nothing but the standard library, because the worker processes load it.
 """
@@ -139,19 +139,18 @@ def _as_number(cell: Cell) -> int | float | None:
 
 
 def _same_loosely(gold: Sequence[Row], prediction: Sequence[Row]) -> bool:
-    """Multiset equality with tolerance: rows are grouped by their exact cells, then matched by their numbers.
+    """Multiset equality where hashes do not tell: of floats, and of text beside numbers.
 
-    Where a column holds a float on either side, its numbers are matched; elsewhere they are part of the group's key.
+    Rows are grouped by their other cells, then matched by their numbers.
     """
-    loose = {j for rows in (gold, prediction) for row in rows for j, cell in enumerate(row) if isinstance(cell, float)}
+    kinds = [set(map(type, column)) for column in zip(*gold, *prediction, strict=True)]
+    loose = {j for j, kind in enumerate(kinds) if float in kind or {int, str} <= kind}
+    if not loose:
+        return False
     groups: dict[tuple[object, ...], tuple[list[Row], list[Row]]] = {}
     for side, rows in enumerate((gold, prediction)):
         for row in rows:
-            numbers = map(_as_number, row)
-            key = tuple(
-                cell if number is None else float if j in loose else number
-                for j, (cell, number) in enumerate(zip(row, numbers, strict=True))
-            )
+            key = tuple([float if j in loose and _as_number(cell) is not None else cell for j, cell in enumerate(row)])
             groups.setdefault(key, ([], []))[side].append(row)
     return all(len(left) == len(right) and _match(left, right) for left, right in groups.values())
 
@@ -172,14 +171,16 @@ def _match(left: list[Row], right: list[Row]) -> bool:
 
 
 def _by_numbers(row: Row) -> list[int | float]:
-    return [number for cell in row if (number := _as_number(cell)) is not None]
+    """Rounded, so that the last bits of one float do not decide before the next cell is looked at."""
+    numbers = [number for cell in row if (number := _as_number(cell)) is not None]
+    return [float(f"{number:.9g}") if isinstance(number, float) else number for number in numbers]
 
 
 def _difference(gold: Sequence[Row], prediction: Sequence[Row]) -> str:
-    """One row that each side has alone."""
-    only_gold, only_prediction = Counter(gold) - Counter(prediction), Counter(prediction) - Counter(gold)
-    sides = (("the gold", only_gold), ("the prediction", only_prediction))
-    return "; ".join(f"only {name} has {_shown(next(iter(rows)))}" for name, rows in sides if rows)
+    """One row that the gold has more often, and one that the prediction has."""
+    ours, theirs = Counter(gold), Counter(prediction)
+    rows = [next(iter(more)) for more in (ours - theirs, theirs - ours) if more]
+    return "; ".join(f"{_shown(row)} is {ours[row]} × in the gold, {theirs[row]} × in the prediction" for row in rows)
 
 
 def _first_mismatch(gold: Sequence[Row], prediction: Sequence[Row]) -> str:

@@ -25,7 +25,9 @@ def difficulty(sql: str) -> str:
         return "unknown"
     clauses = [join.args["on"] for join in select.args.get("joins") or () if join.args.get("on")]
     filters = [select.args[key].this for key in ("where", "having") if select.args.get(key)]
-    nested = int(select is not tree) + sum(_subqueries(leaf) for clause in clauses + filters for leaf in _leaves(clause))
+    nested = int(select is not tree) + sum(
+        _subqueries(leaf) for clause in clauses + filters for leaf in _leaves(clause)
+    )
     return _grade(_components(select, clauses + filters), nested, _others(select, filters))
 
 
@@ -41,7 +43,7 @@ def _grade(components: int, nested: int, others: int) -> str:
     return "extra"
 
 
-def _components(select: exp.Select, conditions: list[exp.Expression]) -> int:
+def _components(select: exp.Select, conditions: list[exp.Expr]) -> int:
     """WHERE, GROUP BY, ORDER BY, LIMIT, and each further table, OR and LIKE."""
     present = sum(bool(select.args.get(key)) for key in ("where", "group", "order", "limit"))
     ors = sum(isinstance(node, exp.Or) for condition in conditions for node in _connectors(condition))
@@ -49,23 +51,18 @@ def _components(select: exp.Select, conditions: list[exp.Expression]) -> int:
     return present + len(select.args.get("joins") or ()) + ors + likes
 
 
-def _others(select: exp.Select, filters: list[exp.Expression]) -> int:
+def _others(select: exp.Select, filters: list[exp.Expr]) -> int:
     """More than one aggregate, column, condition in WHERE, or column in GROUP BY: one each."""
-    group, order, where = (select.args.get(key) for key in ("group", "order", "where"))
+    group, order, where = select.args.get("group"), select.args.get("order"), select.args.get("where")
     aggregates = sum(_has_aggregate(column) for column in select.expressions)
     aggregates += sum(_is_negated(leaf) for condition in filters for leaf in _leaves(condition))
     aggregates += sum(1 for _ in order.find_all(exp.AggFunc)) if order else 0
-    return sum(
-        (
-            aggregates > 1,
-            len(select.expressions) > 1,
-            bool(where) and sum(1 for _ in _leaves(where.this)) > 1,
-            bool(group) and len(group.expressions) > 1,
-        )
-    )
+    conditions = sum(1 for _ in _leaves(where.this)) if where else 0
+    groups = len(group.expressions) if group else 0
+    return sum(count > 1 for count in (aggregates, len(select.expressions), conditions, groups))
 
 
-def _connectors(condition: exp.Expression) -> Iterator[exp.Expression]:
+def _connectors(condition: exp.Expr) -> Iterator[exp.Expr]:
     """The ANDs and ORs of a condition, not those of its subqueries."""
     condition = condition.unnest()
     if isinstance(condition, exp.And | exp.Or):
@@ -74,7 +71,7 @@ def _connectors(condition: exp.Expression) -> Iterator[exp.Expression]:
         yield from _connectors(condition.expression)
 
 
-def _leaves(condition: exp.Expression) -> Iterator[exp.Expression]:
+def _leaves(condition: exp.Expr) -> Iterator[exp.Expr]:
     """The single comparisons of a condition."""
     condition = condition.unnest()
     if isinstance(condition, exp.And | exp.Or):
@@ -84,18 +81,22 @@ def _leaves(condition: exp.Expression) -> Iterator[exp.Expression]:
         yield condition
 
 
-def _is_negated(leaf: exp.Expression) -> bool:
+def _is_negated(leaf: exp.Expr) -> bool:
     return isinstance(leaf, exp.Not) or bool(leaf.args.get("negate"))
 
 
-def _positive(leaf: exp.Expression) -> exp.Expression:
+def _positive(leaf: exp.Expr) -> exp.Expr:
     return leaf.this.unnest() if isinstance(leaf, exp.Not) else leaf
 
 
-def _subqueries(leaf: exp.Expression) -> int:
+def _subqueries(leaf: exp.Expr) -> int:
     """Queries inside one comparison, not those inside these."""
-    return sum(1 for query in leaf.find_all(exp.Select) if query.find_ancestor(exp.Select) is leaf.find_ancestor(exp.Select))
+    return sum(isinstance(node, exp.Query) for node in leaf.walk(prune=_is_query))
 
 
-def _has_aggregate(column: exp.Expression) -> bool:
-    return any(node.find_ancestor(exp.Select) is column.find_ancestor(exp.Select) for node in column.find_all(exp.AggFunc))
+def _has_aggregate(column: exp.Expr) -> bool:
+    return any(isinstance(node, exp.AggFunc) for node in column.walk(prune=_is_query))
+
+
+def _is_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Query)

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 import sqlglot
-from sqlglot import exp
-from sqlglot.dialects.sqlite import SQLite
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
 
 _QUERY = ("select", "with", "values")
 # Statements that are no queries are handed on as they are, so that the judge can say so.
@@ -85,7 +83,7 @@ def _statements(text: str, start: int) -> Iterator[str]:
 def _closes(text: str) -> bool:
     """Whether the last character is a semicolon of the SQL, and not of a literal or a comment."""
     try:
-        tokens = SQLite().tokenize(text)
+        tokens = sqlglot.tokenize(text, read="sqlite")
     except SqlglotError:
         return False
     return bool(tokens) and tokens[-1].token_type is TokenType.SEMICOLON and tokens[-1].end == len(text) - 1

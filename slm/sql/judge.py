@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlglot.dialects.sqlite import SQLite
+import sqlglot
+from sqlglot import TokenType
 from sqlglot.errors import TokenError
-from sqlglot.tokens import TokenType
 
 from slm.records import Verdict
 from slm.sql.execute import Pool
+from slm.sql.hints import with_hint
 
 _AHEAD = 1024  # verdicts kept at most while an earlier one is awaited
 _DETAIL = 500  # characters
@@ -40,8 +41,8 @@ def judge(
 ) -> Iterator[Verdict]:
     """One verdict a pair, in the order of the pairs, as they come.
 
-    Golds and predictions run in `workers` processes (default: one a core), each query for at most `timeout_s` seconds and
-    `max_rows` rows; `slm.sql.worker` says what they are kept from. The first gold that equals the prediction decides.
+    Golds and predictions run in `workers` processes (default: one a core), each query for at most `timeout_s` seconds
+    and `max_rows` rows; `slm.sql.worker` says what they are kept from. A prediction that equals any gold is right.
 
     `correct` is None with `database_unavailable` and `gold_failed`. Else `reason` is `correct`, `no_sql`, `syntax`,
     `unknown_table`, `unknown_column`, `ambiguous_column`, `not_a_query`, `multi_statement`, `runtime_error`, `timeout`,
@@ -61,8 +62,9 @@ def judge(
                     slots[-1].verdict = _verdict(pair, _missing(pair.database))
                 else:
                     pool.submit(slots[-1], _request(pair, pair.database))
-            while slots and slots[0].verdict:
-                yield slots.popleft().verdict
+            while slots and (verdict := slots[0].verdict):
+                slots.popleft()
+                yield verdict
             if slots:
                 for slot, reply in pool.wait():
                     slot.verdict = _verdict(slot.pair, reply)
@@ -91,7 +93,7 @@ def _uri(database: Path) -> str:
 def is_ordered(sql: str) -> bool:
     """Whether the outermost query has ORDER BY: in SQLite, exactly the one that stands outside all parentheses."""
     try:
-        tokens = SQLite().tokenize(sql)
+        tokens = sqlglot.tokenize(sql, read="sqlite")
     except TokenError:
         return False
     depth = 0
@@ -104,6 +106,8 @@ def is_ordered(sql: str) -> bool:
 
 def _verdict(pair: Pair, reply: dict[str, Any]) -> Verdict:
     reason, detail = reply["reason"], reply.get("detail")
+    if detail and reason in ("unknown_table", "unknown_column") and pair.database:
+        detail = with_hint(detail, pair.prediction, pair.database)
     if detail is not None:
         detail = detail.encode(errors="replace").decode()
         detail = detail if len(detail) <= _DETAIL else detail[:_DETAIL] + " …"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -50,7 +51,9 @@ def read_schema(path: Path) -> Schema:
     if not path.is_file():
         raise DataError("no such database", where=str(path), expected=expected)
     try:
-        connection = apsw.Connection(f"{path.absolute().as_uri()}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        connection = apsw.Connection(
+            f"{path.absolute().as_uri()}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
         tables = _read_tables(connection)
         keys = tuple(key for table in tables.values() for key in _read_foreign_keys(connection, table, tables))
         connection.close()
@@ -63,13 +66,14 @@ def read_schema(path: Path) -> Schema:
 
 def _read_tables(connection: apsw.Connection) -> dict[str, Table]:
     """By lower-case name. Views, SQLite's own tables and those that a virtual table keeps are left out."""
-    names = connection.execute(
+    names = _rows(
+        connection,
         "SELECT s.name FROM sqlite_schema AS s JOIN pragma_table_list AS l ON l.schema = 'main' AND l.name = s.name"
-        " WHERE l.type IN ('table', 'virtual') AND s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY s.rowid"
-    ).fetchall()
+        " WHERE l.type IN ('table', 'virtual') AND s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY s.rowid",
+    )
     tables = {}
     for (name,) in names:
-        info = connection.execute("SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1", (name,)).fetchall()
+        info = _rows(connection, "SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden <> 1", name)
         key = sorted((position, column) for column, _, position in info if position)
         columns = tuple(Column(column, declared) for column, declared, _ in info)
         tables[name.lower()] = Table(name, columns, tuple(column for _, column in key))
@@ -80,7 +84,7 @@ def _read_foreign_keys(connection: apsw.Connection, table: Table, tables: dict[s
     """A key that names a table or column that is not there cannot be joined on, and is left out."""
     found: dict[int, tuple[str, list[str], list[str | None]]] = {}
     sql = 'SELECT id, "table", "from", "to" FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq'
-    for number, parent, column, target in connection.execute(sql, (table.name,)):
+    for number, parent, column, target in _rows(connection, sql, table.name):
         _, columns, targets = found.setdefault(number, (parent, [], []))
         columns.append(column)
         targets.append(target)
@@ -95,13 +99,17 @@ def _read_foreign_keys(connection: apsw.Connection, table: Table, tables: dict[s
     return keys
 
 
+def _rows(connection: apsw.Connection, sql: str, *bindings: str) -> list[tuple[Any, ...]]:
+    return connection.execute(sql, bindings).fetchall()
+
+
 def _spelled(table: Table, names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     spelling = {column.name.lower(): column.name for column in table.columns}
     return tuple(spelling[name.lower()] for name in names if name.lower() in spelling)
 
 
 def schema_text(schema: Schema) -> str:
-    """A line a table, `song(song_id int pk, title text, singer_id int)`, then one a foreign key, `song.singer_id = singer.id`.
+    """One line for a table, `song(id int pk, title text, singer_id int)`, one for a key, `song.singer_id = singer.id`.
 
     Types are shortened to int, real, text, date, time, datetime, bool or blob; names that SQL needs quoted are quoted.
     """
@@ -158,8 +166,9 @@ def quoted(name: str) -> str:
 
 def _usable_bare(keyword: str) -> bool:
     """Most of SQLite's keywords are also names; `current_date` and its like would silently mean something else."""
+    trial = f"CREATE TABLE t({keyword}); SELECT t.{keyword}, {keyword} AS {keyword} FROM t"  # noqa: S608 (only keywords come here)
     try:
-        apsw.Connection(":memory:").execute(f"CREATE TABLE t({keyword}); SELECT t.{keyword}, {keyword} AS {keyword} FROM t")
+        apsw.Connection(":memory:").execute(trial)
     except apsw.SQLError:
         return False
     return not keyword.lower().startswith("current_")

@@ -5,16 +5,16 @@ What stands between a hostile query and this machine:
 - The database is opened read-only, with `query_only`; an authorizer lets only SELECT, reads of tables, functions (but
   `load_extension`) and recursion pass. So no ATTACH, PRAGMA, DDL, DML, transaction, temporary table or VACUUM INTO.
 - One statement, and it must be a query: whatever SQLite does not call read-only is refused before it runs.
-- Strings and rows of at most 1 MiB, a row limit, 256 MiB for SQLite and 768 MiB of address space for the process.
+- Strings and rows of at most 1 MiB, a row limit, 192 MiB for SQLite and 512 MiB of address space for the process.
 - The process cannot make a file longer than 0 bytes, has no environment, and is killed by its parent at the deadline,
   which also ends a single long operation that SQLite cannot interrupt. Its own alarm ends it if the parent is gone.
 
 Not covered: a bug in SQLite or in Python that runs code as the user of this process (there is no other user, no
-container and no system call filter; the network and readable files are then open to it); a query may read every table of
-its own database, `sqlite_schema` included, and may use one core until its deadline.
+container and no system call filter; the network and readable files are then open to it). A query may read every table
+of its own database, `sqlite_schema` included, and may use one core until its deadline.
 
-Speaks JSON lines. A request is `{"database": uri, "golds": [[sql, ordered], ...], "prediction": sql}`. The answer is one line
-`{"phase": "gold" | "prediction" | "comparison"}` before each piece of work, then one with `reason`, `detail` and times.
+Speaks JSON lines. A request is `{"database": uri, "golds": [[sql, ordered], ...], "prediction": sql}`. The answer is a
+line `{"phase": "gold" | "prediction" | "comparison"}` before each piece of work, then one with `reason` and more.
 """
 
 import json
@@ -30,11 +30,11 @@ from typing import Any
 
 import apsw
 
-from slm.sql.compare import Row, ResultSet, compare
+from slm.sql.compare import ResultSet, Row, compare
 
 _MIB = 1 << 20
-_SQLITE_BYTES, _PROCESS_BYTES, _VALUE_BYTES = 256 * _MIB, 768 * _MIB, _MIB
-_ORPHAN_S = 10.0  # how long after the deadline the worker ends itself if nobody did
+_SQLITE_BYTES, _PROCESS_BYTES, _VALUE_BYTES = 192 * _MIB, 512 * _MIB, _MIB
+_ORPHAN_S = 2.0  # how long after the deadline the worker ends itself if nobody did
 _OPEN_DATABASES, _KEPT_GOLDS, _KEPT_CELLS = 32, 256, 20_000
 
 _ALLOWED = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
@@ -114,13 +114,13 @@ def _fetch(connection: apsw.Connection, sql: str, max_rows: int) -> ResultSet:
 
     def before_each(cursor: apsw.Cursor, text: str, _bindings: object) -> bool:
         nonlocal columns, statement
-        if cursor.is_explain or not cursor.is_readonly:
+        if cursor.is_explain or not cursor.is_readonly or (cursor.has_vdbe and not cursor.get_description()):
             raise Refused("not_a_query", "only one SELECT, WITH or VALUES may run")
-        if width := len(cursor.get_description()):
+        if cursor.has_vdbe:  # anything but blanks and comments
             if columns:
                 raise Refused("multi_statement", "one statement was expected")
-            columns, statement = width, text
-        return True  # without columns it is blank or a comment: BEGIN and its like are not authorized
+            columns, statement = len(cursor.get_description()), text
+        return True
 
     connection.exec_trace = before_each
     rows: list[Row]
@@ -134,12 +134,14 @@ def _fetch(connection: apsw.Connection, sql: str, max_rows: int) -> ResultSet:
 
 
 def _fetch_escaped(connection: apsw.Connection, statement: str, columns: int, max_rows: int) -> list[Row]:
-    """The rows of a statement with text that is not UTF-8: SQLite hands over bytes, the undecodable ones are escaped."""
+    """The rows of a statement whose text is not all UTF-8: SQLite hands over bytes, and bad ones are escaped."""
     connection.exec_trace = None
     names = [f"c{j}" for j in range(columns)]
     cells = ", ".join(f"typeof({c}) = 'text', iif(typeof({c}) = 'text', CAST({c} AS BLOB), {c})" for c in names)
     body = statement.rstrip().rstrip(";")
-    cursor = connection.execute(f"WITH slm_result({', '.join(names)}) AS ({body}\n) SELECT {cells} FROM slm_result")
+    # It did run as a single query, and whatever it is with these words around it runs under the same authorizer.
+    wrapped = f"WITH slm_result({', '.join(names)}) AS ({body}\n) SELECT {cells} FROM slm_result"  # noqa: S608
+    cursor = connection.execute(wrapped)
     return [
         tuple(
             cell.decode(errors="surrogateescape") if is_text else cell
