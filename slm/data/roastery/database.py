@@ -25,14 +25,14 @@ CREATE TABLE coffees (
 );
 CREATE TABLE customers (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, city TEXT NOT NULL, email TEXT,
-  joined TEXT NOT NULL
+  joined DATE NOT NULL
 );
 CREATE TABLE employees (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, salary INTEGER NOT NULL, hired TEXT NOT NULL
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, salary INTEGER NOT NULL, hired DATE NOT NULL
 );
 CREATE TABLE orders (
   id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL REFERENCES customers (id),
-  employee_id INTEGER NOT NULL REFERENCES employees (id), ordered TEXT NOT NULL, shipped TEXT
+  employee_id INTEGER NOT NULL REFERENCES employees (id), ordered DATE NOT NULL, shipped DATE
 );
 CREATE TABLE items (
   order_id INTEGER NOT NULL REFERENCES orders (id), coffee_id INTEGER NOT NULL REFERENCES coffees (id),
@@ -40,7 +40,7 @@ CREATE TABLE items (
 ) WITHOUT ROWID;
 CREATE TABLE payments (
   id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL REFERENCES orders (id),
-  paid TEXT NOT NULL, amount REAL NOT NULL, method TEXT NOT NULL
+  paid DATE NOT NULL, amount REAL NOT NULL, method TEXT NOT NULL
 );
 """
 TABLES = ("suppliers", "coffees", "customers", "employees", "orders", "items", "payments")

@@ -19,8 +19,8 @@ STRUCTURAL = frozenset({"0", "1", "100.0", "%Y", "%Y-%m", "yes", "no"})
 
 
 def share(values: Sequence[str]) -> dict[str, str]:
-    """Give each value to a split, by the order of their hashes: an eighth to dev, a quarter to test, the rest to train."""
-    dev, test = max(1, round(len(values) * 0.12)), max(1, round(len(values) * 0.25))
+    """Give each value to a split, in the order of their hashes: 15 % to dev, 25 % to test, the rest to train."""
+    dev, test = max(1, round(len(values) * 0.15)), max(1, round(len(values) * 0.25))
     ranked = sorted(values, key=lambda value: hashlib.sha256(value.encode()).hexdigest())
     owners = ["dev"] * dev + ["test"] * test + ["train"] * len(values)
     return dict(zip(ranked, owners, strict=False))
@@ -39,8 +39,8 @@ def _pools() -> dict[str, tuple[str, ...]]:
     orders_days = _days(date(2022, 1, 1), date(2024, 12, 31))
     return {
         "city": names.CITIES,
-        "country": names.ORIGINS + names.TRADING_COUNTRIES,
         "origin": names.ORIGINS,
+        "country": names.ORIGINS + names.TRADING_COUNTRIES,
         "process": names.PROCESSES,
         "kind": tuple(names.KINDS),
         "role": names.ROLES,

@@ -19,8 +19,8 @@ ROLES = (
     "roaster", "sales rep", "storekeeper", "warehouse hand",
 )  # fmt: skip
 METHODS = (
-    "bank transfer", "card", "cash", "cheque", "credit note", "direct debit", "gift voucher",
-    "invoice finance", "mobile app", "standing order",
+    "bank transfer", "card", "cash", "cheque", "credit note", "direct debit",
+    "gift voucher", "invoice finance", "mobile app", "online wallet", "postal order", "standing order",
 )  # fmt: skip
 
 # A kind of customer, and what such firms are called.

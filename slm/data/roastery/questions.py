@@ -64,7 +64,7 @@ def _questions(
     known: set[str] = set()
     for turn in range(start, start + _ATTEMPTS):
         case = cases[turn % len(cases)]
-        wording = shape.questions[(turn + turn // len(cases)) % len(shape.questions)]
+        wording = shape.questions[(turn % len(cases) + turn // len(cases)) % len(shape.questions)]
         template = fill(shape.sql, case)
         values = _draw(template, pools, rng)
         if values is None:

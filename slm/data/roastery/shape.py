@@ -1,7 +1,7 @@
 """A shape: one way to ask and the one way to answer, with slots for what varies.
 
 `<word>` is filled from one of the shape's cases (a column, an aggregate, a direction); `{pool}` with a literal of that
-pool (see `literals`), the same in the question and in the SQL. `{pool}` and `{pool2}` are two values in the pool's order.
+pool (see `literals`), the same in the question and in the SQL. `{pool}` and `{pool2}` are two values, in its order.
 """
 
 from collections.abc import Mapping

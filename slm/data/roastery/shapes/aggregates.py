@@ -1,20 +1,19 @@
 """One figure, or two, over one table."""
 
 from slm.data.roastery.shape import Shape, cases, cross
-
-_AGGREGATES = cases("function words", ("AVG", "average"), ("MAX", "highest"), ("MIN", "lowest"))
+from slm.data.roastery.shapes.parts import AFTER_OR_BEFORE, BY_CITY_OR_KIND, FOUR_BOUNDS, FUNCTIONS
 
 AGGREGATES = (
     Shape(
         "count_customers",
         "SELECT COUNT(*) FROM customers WHERE <column> = '{<column>}'",
         (
-            "How many customers have the <column> {<column>}?",
-            "Count the customers whose <column> is {<column>}.",
-            "What is the number of customers with <column> {<column>}?",
-            "How many of our customers are of <column> {<column>}?",
+            "How many customers <where> are there?",
+            "Count the customers <where>.",
+            "What is the number of customers <where>?",
+            "How many customers <where> do we have?",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "count_coffees_by_score",
@@ -25,18 +24,18 @@ AGGREGATES = (
             "What is the number of coffees whose score is <words> {score}?",
             "How many of our coffees have a score of <words> {score}?",
         ),
-        cases("operator words", (">", "more than"), ("<", "less than"), (">=", "at least"), ("<=", "at most")),
+        FOUR_BOUNDS,
     ),
     Shape(
         "count_orders_of_month",
         "SELECT COUNT(*) FROM orders WHERE strftime('%Y-%m', <column>) = '{month}'",
         (
-            "How many orders were <column> in {month}?",
-            "Count the orders <column> in {month}.",
-            "What is the number of orders that were <column> in {month}?",
-            "In {month}, how many orders were <column>?",
+            "How many orders were <words> in {month}?",
+            "Count the orders <words> in {month}.",
+            "What is the number of orders that were <words> in {month}?",
+            "In {month}, how many orders were <words>?",
         ),
-        cases("column", ("ordered",), ("shipped",)),
+        cases("column words", ("ordered", "placed"), ("shipped", "shipped")),
     ),
     Shape(
         "count_orders_between_dates",
@@ -64,10 +63,10 @@ AGGREGATES = (
         (
             "How many orders placed <words> {date} have not been shipped?",
             "Count the unshipped orders placed <words> {date}.",
-            "What is the number of orders from <words> {date} that are still not shipped?",
+            "What is the number of orders placed <words> {date} that are not shipped?",
             "How many orders placed <words> {date} are still unshipped?",
         ),
-        cases("operator words", (">", "after"), ("<", "before")),
+        AFTER_OR_BEFORE,
     ),
     Shape(
         "count_different_origins",
@@ -92,7 +91,7 @@ AGGREGATES = (
             "Find the <words> <column> among coffees from {origin}.",
             "For coffees from {origin}, what is the <words> <column>?",
         ),
-        cross(_AGGREGATES, cases("column", ("price",), ("score",), ("stock",))),
+        cross(FUNCTIONS, cases("column", ("price",), ("score",), ("stock",))),
     ),
     Shape(
         "price_span_of_process",
@@ -141,12 +140,12 @@ AGGREGATES = (
         "SELECT 100.0 * SUM(CASE WHEN email IS NULL THEN 1 ELSE 0 END) / COUNT(*) FROM customers"
         " WHERE <column> = '{<column>}'",
         (
-            "What percentage of customers with <column> {<column>} have no email?",
-            "Of the customers whose <column> is {<column>}, what percentage lack an email?",
-            "Give the percentage of customers of <column> {<column>} without an email.",
-            "For customers with <column> {<column>}, how many percent have no email?",
+            "What percentage of customers <where> have no email?",
+            "Of the customers <where>, what percentage lack an email?",
+            "Give the percentage of customers <where> without an email.",
+            "How many percent of the customers <where> have no email?",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "days_to_ship",

@@ -1,6 +1,7 @@
 """Rows of one table that meet a condition."""
 
 from slm.data.roastery.shape import Shape, cases
+from slm.data.roastery.shapes.parts import AFTER_OR_BEFORE, FOUR_BOUNDS, MORE_OR_LESS
 
 FILTERS = (
     Shape(
@@ -61,10 +62,10 @@ FILTERS = (
         (
             "Show the name and price of coffees that cost <words> {price}.",
             "Which coffees cost <words> {price}? Give name and price.",
-            "List name and price of every coffee priced at <words> {price}.",
-            "Give the names and prices of all coffees with a price of <words> {price}.",
+            "List name and price of every coffee with a price of <words> {price}.",
+            "Give the names and prices of all coffees costing <words> {price}.",
         ),
-        cases("operator words", (">", "more than"), ("<", "less than"), (">=", "at least"), ("<=", "at most")),
+        FOUR_BOUNDS,
     ),
     Shape(
         "coffees_in_price_range",
@@ -112,10 +113,10 @@ FILTERS = (
         (
             "Which coffees without a score cost <words> {price}?",
             "List the names of coffees that cost <words> {price} and have no score yet.",
-            "Name the coffees priced at <words> {price} whose score is missing.",
+            "Name the coffees costing <words> {price} whose score is missing.",
             "What coffees that cost <words> {price} have not been scored?",
         ),
-        cases("operator words", (">", "more than"), ("<", "less than")),
+        MORE_OR_LESS,
     ),
     Shape(
         "customers_without_email",
@@ -136,7 +137,7 @@ FILTERS = (
             "List the {city} customers that joined <words> {early_date}, with name and joining date.",
             "Give the name and joining date of every customer in {city} that joined <words> {early_date}.",
         ),
-        cases("operator words", (">", "after"), ("<", "before")),
+        AFTER_OR_BEFORE,
     ),
     Shape(
         "employees_of_role",
@@ -183,12 +184,16 @@ FILTERS = (
         "different_values",
         "SELECT DISTINCT <column> FROM coffees WHERE <other> = '{<other>}'",
         (
-            "Which different <column> values occur among coffees with <other> {<other>}?",
-            "List the different <column> values of the coffees whose <other> is {<other>}.",
-            "What distinct <column> values do coffees with the <other> {<other>} have?",
-            "Show each <column> only once for the coffees with <other> {<other>}.",
+            "Which different <column> values occur among <what>?",
+            "List the different <column> values of <what>.",
+            "What distinct <column> values do <what> have?",
+            "Show each <column> once that occurs among <what>.",
         ),
-        cases("column other", ("process", "origin"), ("origin", "process")),
+        cases(
+            "column other what",
+            ("process", "origin", "coffees from {origin}"),
+            ("origin", "process", "{process} coffees"),
+        ),
     ),
     Shape(
         "low_stock_flag",

@@ -1,6 +1,7 @@
 """Figures per group, over one table."""
 
 from slm.data.roastery.shape import Shape, cases, cross
+from slm.data.roastery.shapes.parts import ABOVE_OR_BELOW, BY_CITY_OR_KIND, FUNCTIONS, MORE_OR_LESS
 
 _GROUPED = cases(
     "table column",
@@ -37,7 +38,7 @@ GROUPS = (
         ),
         cross(
             cases("group", ("origin",), ("process",)),
-            cases("function words", ("AVG", "average"), ("MAX", "highest"), ("MIN", "lowest")),
+            FUNCTIONS,
             cases("column", ("price",), ("score",), ("stock",)),
         ),
     ),
@@ -45,12 +46,12 @@ GROUPS = (
         "count_per_group_where",
         "SELECT <group>, COUNT(*) FROM customers WHERE <column> = '{<column>}' GROUP BY <group>",
         (
-            "How many customers with <column> {<column>} are there per <group>?",
-            "Show each <group> and its number of customers whose <column> is {<column>}.",
-            "For every <group>, count the customers of <column> {<column>}.",
-            "Give the <group> and the count of customers with <column> {<column>}, grouped by <group>.",
+            "How many customers <where> are there per <group>?",
+            "Show each <group> and its number of customers <where>.",
+            "For every <group>, count the customers <where>.",
+            "Give the <group> and the count of customers <where>, grouped by <group>.",
         ),
-        cases("group column", ("kind", "city"), ("city", "kind")),
+        cases("group column where", ("kind", "city", "in {city}"), ("city", "kind", "of kind {kind}")),
     ),
     Shape(
         "figure_per_group_where",
@@ -62,7 +63,7 @@ GROUPS = (
             "Give the process and the <words> <column> of coffees from {origin}, grouped by process.",
         ),
         cross(
-            cases("function words", ("AVG", "average"), ("MAX", "highest"), ("MIN", "lowest")),
+            FUNCTIONS,
             cases("column", ("price",), ("stock",)),
         ),
     ),
@@ -97,34 +98,36 @@ GROUPS = (
         ),
         cross(
             cases("group", ("origin",), ("process",)),
-            cases("operator words", (">", "above"), ("<", "below")),
+            ABOVE_OR_BELOW,
         ),
     ),
     Shape(
         "largest_group_where",
         "SELECT <group> FROM customers WHERE <column> = '{<column>}' GROUP BY <group> ORDER BY COUNT(*) DESC LIMIT 1",
         (
-            "Which <group> has the most customers with <column> {<column>}?",
-            "Name the <group> with the largest number of customers whose <column> is {<column>}.",
-            "What is the most frequent <group> among customers of <column> {<column>}?",
-            "Among customers with <column> {<column>}, which <group> is the most common?",
+            "Which <group> has the most customers <where>?",
+            "Name the <group> with the largest number of customers <where>.",
+            "What is the most frequent <group> among customers <where>?",
+            "Among customers <where>, which <group> is the most common?",
         ),
-        cases("group column", ("kind", "city"), ("city", "kind")),
+        cases("group column where", ("kind", "city", "in {city}"), ("city", "kind", "of kind {kind}")),
     ),
     Shape(
-        "groups_by_size",
-        "SELECT method, COUNT(*) FROM payments WHERE amount <operator> {amount} GROUP BY method ORDER BY COUNT(*) DESC",
+        "methods_by_total",
+        "SELECT method, SUM(amount) FROM payments WHERE amount <operator> {amount} GROUP BY method"
+        " ORDER BY SUM(amount) DESC",
         (
-            "How many payments <words> {amount} were made per method? Most frequent method first.",
-            "Show each method and its number of payments <words> {amount}, most frequent first.",
-            "Count payments <words> {amount} by method, sorted from most to fewest.",
-            "For every method, give the number of payments <words> {amount}, most frequent first.",
+            "What is the total amount of payments <words> {amount} per method? Highest total first.",
+            "Show each method and the total amount of its payments <words> {amount}, highest total first.",
+            "Add up the payments <words> {amount} by method, sorted from highest to lowest total.",
+            "For every method, give the total amount of payments <words> {amount}, highest total first.",
         ),
-        cases("operator words", (">", "above"), ("<", "below")),
+        ABOVE_OR_BELOW,
     ),
     Shape(
         "payments_per_month",
-        "SELECT strftime('%Y-%m', paid), <function> FROM payments WHERE method = '{method}' GROUP BY strftime('%Y-%m', paid)",
+        "SELECT strftime('%Y-%m', paid), <function> FROM payments WHERE method = '{method}'"
+        " GROUP BY strftime('%Y-%m', paid)",
         (
             "Show each month and the <words> by {method}.",
             "For every month, what is the <words> by {method}?",
@@ -135,14 +138,15 @@ GROUPS = (
     ),
     Shape(
         "joined_per_year",
-        "SELECT strftime('%Y', joined), COUNT(*) FROM customers WHERE <column> = '{<column>}' GROUP BY strftime('%Y', joined)",
+        "SELECT strftime('%Y', joined), COUNT(*) FROM customers WHERE <column> = '{<column>}'"
+        " GROUP BY strftime('%Y', joined)",
         (
-            "How many customers with <column> {<column>} joined per year?",
-            "Show each year and the number of customers of <column> {<column>} that joined in it.",
-            "Count the customers whose <column> is {<column>} by the year they joined.",
-            "For every year, how many customers with <column> {<column>} joined?",
+            "How many customers <where> joined per year?",
+            "Show each year and the number of customers <where> that joined in it.",
+            "Count the customers <where> by the year they joined.",
+            "For every year, how many customers <where> joined?",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "coffees_sold_more_than",
@@ -153,6 +157,6 @@ GROUPS = (
             "List coffee id and total bags for coffee ids with <words> {stock} bags sold.",
             "For which coffee ids is the total of bags <words> {stock}? Give coffee id and total bags.",
         ),
-        cases("operator words", (">", "more than"), ("<", "less than")),
+        MORE_OR_LESS,
     ),
 )

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 (the strings are put together from fixed parts)
 
 from slm.data.roastery.shape import Shape, cases, cross
+from slm.data.roastery.shapes.parts import BY_CITY_OR_KIND, FUNCTIONS
 
 _REVENUE = "SUM(items.bags * items.bag_price)"
 _ORDERS_CUSTOMERS = "orders JOIN customers ON orders.customer_id = customers.id"
@@ -38,7 +39,8 @@ JOINS = (
     ),
     Shape(
         "coffees_of_supplier_country",
-        f"SELECT coffees.name FROM {_COFFEES_SUPPLIERS} WHERE suppliers.country = '{{country}}' AND coffees.price > {{price}}",
+        f"SELECT coffees.name FROM {_COFFEES_SUPPLIERS}"
+        f" WHERE suppliers.country = '{{country}}' AND coffees.price > {{price}}",
         (
             "Which coffees of suppliers in {country} cost more than {price}?",
             "List the names of coffees priced above {price} that have a supplier in {country}.",
@@ -56,7 +58,7 @@ JOINS = (
             "For every supplier in {country}, give the name and the <words> coffee price.",
             "Give supplier name and <words> coffee price for the suppliers in {country}, grouped by supplier.",
         ),
-        cases("function words", ("AVG", "average"), ("MAX", "highest"), ("MIN", "lowest")),
+        FUNCTIONS,
     ),
     Shape(
         "count_orders_of_customer",
@@ -85,12 +87,12 @@ JOINS = (
         f"SELECT orders.id, customers.name FROM {_ORDERS_CUSTOMERS}"
         " WHERE orders.shipped IS NULL AND customers.<column> = '{<column>}'",
         (
-            "Show order id and customer name of unshipped orders of customers with <column> {<column>}.",
-            "Which orders of customers of <column> {<column>} are not shipped? Give order id and customer name.",
-            "List order id and customer name where the order is not shipped and the customer's <column> is {<column>}.",
-            "Give the order ids and customer names of orders still unshipped for customers with <column> {<column>}.",
+            "Show order id and customer name of unshipped orders from customers <where>.",
+            "Which orders of customers <where> are not shipped? Give order id and customer name.",
+            "List order id and customer name of the orders not yet shipped to customers <where>.",
+            "Give the order ids and customer names of orders still unshipped for customers <where>.",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "orders_per_employee",
@@ -117,14 +119,18 @@ JOINS = (
         "total_for_coffee",
         f"SELECT <total> FROM {_ITEMS_COFFEES} WHERE coffees.<column> = '{{<pool>}}'",
         (
-            "What is the total <words> of coffees with the <column> {<pool>}?",
-            "How much is the total <words> for coffees whose <column> is {<pool>}?",
-            "Give the total <words> of the coffees of <column> {<pool>}.",
-            "For coffees with the <column> {<pool>}, what is the total <words>?",
+            "What is the total <words> of <what>?",
+            "How much is the total <words> for <what>?",
+            "Give the total <words> of <what>.",
+            "For <what>, what is the total <words>?",
         ),
         cross(
             cases("total words", ("SUM(items.bags)", "number of bags sold"), (_REVENUE, "revenue")),
-            cases("column pool", ("name", "coffee"), ("process", "process")),
+            cases(
+                "column pool what",
+                ("name", "coffee", "the coffee {coffee}"),
+                ("process", "process", "{process} coffees"),
+            ),
         ),
     ),
     Shape(
@@ -143,12 +149,17 @@ JOINS = (
         "revenue_of_customer",
         f"SELECT {_REVENUE} FROM {_ITEMS_ORDERS} {_TO_CUSTOMERS} WHERE customers.<column> = '{{<pool>}}'",
         (
-            "What is the total revenue from customers with the <column> {<pool>}?",
-            "How much revenue came from customers whose <column> is {<pool>}?",
-            "Give the revenue of the customers of <column> {<pool>}.",
-            "For customers with the <column> {<pool>}, what is the total revenue?",
+            "What is the total revenue from <whom>?",
+            "How much revenue came from <whom>?",
+            "Give the total revenue of <whom>.",
+            "What revenue did <whom> bring in total?",
         ),
-        cases("column pool", ("name", "customer"), ("city", "city"), ("kind", "kind")),
+        cases(
+            "column pool whom",
+            ("name", "customer", "the customer {customer}"),
+            ("city", "city", "customers in {city}"),
+            ("kind", "kind", "customers of kind {kind}"),
+        ),
     ),
     Shape(
         "payments_of_customer",
@@ -181,24 +192,24 @@ JOINS = (
         f"SELECT customers.name FROM {_ORDERS_CUSTOMERS}"
         " WHERE customers.<column> = '{<column>}' GROUP BY customers.name ORDER BY COUNT(*) DESC LIMIT 1",
         (
-            "Which customer with <column> {<column>} placed the most orders?",
-            "Name the customer of <column> {<column>} with the largest number of orders.",
-            "Of the customers whose <column> is {<column>}, who ordered most often?",
-            "Among customers with <column> {<column>}, who has the most orders?",
+            "Which customer <where> placed the most orders?",
+            "Name the customer <where> with the largest number of orders.",
+            "Of the customers <where>, who ordered most often?",
+            "Among customers <where>, who has the most orders?",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "customers_with_many_orders",
         f"SELECT customers.name, COUNT(*) FROM {_ORDERS_CUSTOMERS}"
         " WHERE customers.<column> = '{<column>}' GROUP BY customers.name HAVING COUNT(*) > {few}",
         (
-            "Which customers with <column> {<column>} placed more than {few} orders? Give name and number of orders.",
-            "Show name and number of orders of customers of <column> {<column>} with more than {few} orders.",
-            "List the customers whose <column> is {<column>} and who have more than {few} orders: name and number.",
-            "Give customer name and order count where the <column> is {<column>} and the count is above {few}.",
+            "Which customers <where> placed more than {few} orders? Give name and number of orders.",
+            "Show name and number of orders of customers <where> with more than {few} orders.",
+            "List the customers <where> that have more than {few} orders: name and number of orders.",
+            "Give customer name and order count for customers <where> whose count is above {few}.",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "employees_serving_city",
@@ -224,7 +235,8 @@ JOINS = (
     ),
     Shape(
         "suppliers_with_coffee_count",
-        "SELECT suppliers.name, COUNT(coffees.id) FROM suppliers LEFT JOIN coffees ON coffees.supplier_id = suppliers.id"
+        "SELECT suppliers.name, COUNT(coffees.id) FROM suppliers"
+        " LEFT JOIN coffees ON coffees.supplier_id = suppliers.id"
         " WHERE suppliers.<condition> GROUP BY suppliers.name",
         (
             "How many coffees does each supplier <where> have, including suppliers with none?",

@@ -1,11 +1,13 @@
 """Queries within queries, and sets of rows combined."""
 
 from slm.data.roastery.shape import Shape, cases, cross
+from slm.data.roastery.shapes.parts import ABOVE_OR_BELOW, BY_CITY_OR_KIND
 
 NESTED = (
     Shape(
         "coffees_against_average",
-        "SELECT name FROM coffees WHERE origin = '{origin}' AND <column> <operator> (SELECT AVG(<column>) FROM coffees)",
+        "SELECT name FROM coffees WHERE origin = '{origin}'"
+        " AND <column> <operator> (SELECT AVG(<column>) FROM coffees)",
         (
             "Which coffees from {origin} have a <column> <words> the average of all coffees?",
             "List the names of the {origin} coffees whose <column> is <words> the average <column>.",
@@ -14,16 +16,17 @@ NESTED = (
         ),
         cross(
             cases("column", ("price",), ("score",), ("stock",)),
-            cases("operator words", (">", "above"), ("<", "below")),
+            ABOVE_OR_BELOW,
         ),
     ),
     Shape(
         "employees_against_role",
-        "SELECT name, salary FROM employees WHERE salary <operator> (SELECT AVG(salary) FROM employees WHERE role = '{role}')",
+        "SELECT name, salary FROM employees"
+        " WHERE salary <operator> (SELECT AVG(salary) FROM employees WHERE role = '{role}')",
         (
             "Which employees earn <words> than the average {role}? Give name and salary.",
-            "Show name and salary of employees who earn <words> than employees with the role {role} on average.",
-            "List the employees with a salary <level> the average salary of the role {role}: name and salary.",
+            "Show name and salary of employees who earn <words> than the average {role}.",
+            "List name and salary of employees with a salary <level> the average salary of the role {role}.",
             "Give name and salary of everyone paid <words> than the average of the role {role}.",
         ),
         cases("operator words level", (">", "more", "above"), ("<", "less", "below")),
@@ -49,12 +52,12 @@ NESTED = (
         "SELECT customers.name FROM customers LEFT JOIN orders ON orders.customer_id = customers.id"
         " WHERE customers.<column> = '{<column>}' AND orders.id IS NULL",
         (
-            "Which customers with <column> {<column>} have no orders?",
-            "List the names of customers of <column> {<column>} without any order.",
-            "Name the customers whose <column> is {<column>} and who never placed an order.",
-            "What customers with the <column> {<column>} have not ordered anything?",
+            "Which customers <where> have no orders?",
+            "List the names of customers <where> without any order.",
+            "Name the customers <where> that never placed an order.",
+            "What customers <where> have not ordered anything?",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "orders_without_payment",
@@ -108,7 +111,8 @@ NESTED = (
     ),
     Shape(
         "origins_with_both_processes",
-        "SELECT origin FROM coffees WHERE process = '{process}' INTERSECT SELECT origin FROM coffees WHERE process = '{process2}'",
+        "SELECT origin FROM coffees WHERE process = '{process}'"
+        " INTERSECT SELECT origin FROM coffees WHERE process = '{process2}'",
         (
             "Which origins have both {process} and {process2} coffees?",
             "List the origins with a {process} coffee as well as a {process2} coffee.",
@@ -120,10 +124,10 @@ NESTED = (
         "countries_of_suppliers_and_coffees",
         "SELECT country FROM suppliers WHERE rating > {rating} UNION SELECT origin FROM coffees WHERE price > {price}",
         (
-            "List the countries of suppliers rated above {rating} together with the origins of coffees costing more than {price}.",
-            "Which countries have a supplier rated above {rating} or are the origin of a coffee that costs more than {price}?",
-            "Give one list of supplier countries with a rating above {rating} and origins of coffees priced above {price}.",
-            "Combine the countries of suppliers with a rating above {rating} and the origins of coffees that cost over {price}.",
+            "List countries of suppliers rated above {rating} and origins of coffees costing more than {price}.",
+            "Which countries have a supplier rated above {rating} or a coffee costing more than {price}?",
+            "Give one list of supplier countries rated above {rating} and origins of coffees priced above {price}.",
+            "Combine supplier countries with a rating above {rating} and origins of coffees that cost over {price}.",
         ),
     ),
 )

@@ -1,6 +1,7 @@
 """Rows of one table in an order, and the first of them."""
 
 from slm.data.roastery.shape import Shape, cases
+from slm.data.roastery.shapes.parts import AFTER_OR_BEFORE, BY_CITY_OR_KIND
 
 _BEST_COFFEE = cases(
     "words column direction",
@@ -76,12 +77,12 @@ ORDERING = (
         "customers_alphabetically",
         "SELECT name FROM customers WHERE <column> = '{<column>}' ORDER BY name",
         (
-            "List the names of customers with <column> {<column>} in alphabetical order.",
-            "Which customers have the <column> {<column>}? Sort them by name.",
-            "Show the customers whose <column> is {<column>}, sorted alphabetically by name.",
-            "Name the customers of <column> {<column>} from A to Z.",
+            "List the names of customers <where> in alphabetical order.",
+            "Which customers <where> do we have? Sort them by name.",
+            "Show the customers <where>, sorted alphabetically by name.",
+            "Name the customers <where> from A to Z.",
         ),
-        cases("column", ("city",), ("kind",)),
+        BY_CITY_OR_KIND,
     ),
     Shape(
         "newest_customer",
@@ -117,14 +118,14 @@ ORDERING = (
         cases("words direction", ("largest", " DESC"), ("smallest", "")),
     ),
     Shape(
-        "newest_unshipped_orders",
+        "unshipped_orders_sorted",
         "SELECT id, ordered FROM orders WHERE shipped IS NULL AND ordered <operator> '{date}' ORDER BY ordered, id",
         (
-            "Show id and order date of unshipped orders placed <words> {date}, by order date and then id.",
-            "Which orders placed <words> {date} are not shipped? Give id and order date, sorted by order date, then id.",
-            "List the orders from <words> {date} that are still unshipped: id and order date, ordered by date and id.",
-            "Give id and order date of the orders placed <words> {date} and not shipped, sorted by date and id.",
+            "Show id and order date of unshipped orders placed <words> {date}, sorted by order date and then id.",
+            "Which orders placed <words> {date} are unshipped? Give id and order date, by order date and id.",
+            "List id and order date of orders placed <words> {date} and still unshipped, sorted by order date and id.",
+            "Give id and order date of orders placed <words> {date} and not shipped, sorted by order date and id.",
         ),
-        cases("operator words", (">", "after"), ("<", "before")),
+        AFTER_OR_BEFORE,
     ),
 )
