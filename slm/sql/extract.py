@@ -10,26 +10,25 @@ _QUERY = ("select", "with", "values")
 # Statements that are no queries are handed on as they are, so that the judge can say so.
 _OTHER = {"insert", "update", "delete", "replace", "create", "drop", "alter", "attach", "detach", "pragma", "explain"}
 _FENCE = "```"
+_STARTS, _LINES = 20, 40  # at most so many places and lines of prose are tried
 
 
 def extract_sql(text: str) -> str:
     """The first statement of the first code fence that holds a query, or of the whole answer; "" if there is none.
 
-    Prose before it (`SQL:`, "The query is"), after its semicolon, or after a blank line is left out. Where no passage
+    Prose before it (`SQL:`, "The query is"), after its semicolon, or on lines after it is left out. Where no passage
     parses, the first that looks like a query is returned, and its errors are the judge's to name.
     """
-    body = next((block for block in _fenced(text) if next(_starts(block), None) is not None), text).strip()
-    first_word = body.split(maxsplit=1)[0].lower() if body else ""
+    body = next((block for block in _fenced(text) if _first_word(block) in _OTHER or _starts(block)), text).strip()
+    first_word = _first_word(body)
     if first_word in _OTHER:
         return next(_statements(body, 0))
     fallback = None
-    for start in sorted(_starts(body), key=lambda at: not _opens_line(body, at)):
+    for start in sorted(_starts(body), key=lambda at: not _opens_line(body, at))[:_STARTS]:
         for statement in _statements(body, start):
-            if fallback is None:
-                fallback = statement
-                if start == 0 and statement == body:
-                    return statement
-            if _is_query(statement):
+            fallback = statement if fallback is None else fallback
+            # A bare query on one line, which is what a tuned model answers, need not be parsed.
+            if (first_word == "select" and statement == body and "\n" not in body) or _is_query(statement):
                 return statement
     return fallback or ""
 
@@ -38,19 +37,25 @@ def _fenced(text: str) -> Iterator[str]:
     """What stands in code fences, without the language that their first line may name."""
     for block in text.split(_FENCE)[1::2]:
         language, newline, rest = block.partition("\n")
-        yield rest if newline and len(language.split()) <= 1 and next(_starts(language), None) is None else block
+        yield rest if newline and len(language.split()) <= 1 and not _starts(language) else block
 
 
-def _starts(text: str) -> Iterator[int]:
+def _first_word(text: str) -> str:
+    return next(iter(text.lower().split(maxsplit=1)), "")
+
+
+def _starts(text: str) -> list[int]:
     """Where words stand that may open a query."""
-    lower = text.lower()
+    lower = "".join(c.lower() if c.isascii() else c for c in text)  # as long as the text, which lower() may not be
+    found = []
     for word in _QUERY:
         at = lower.find(word)
         while at >= 0:
             end = at + len(word)
             if not (at and _in_word(lower[at - 1])) and not (end < len(lower) and _in_word(lower[end])):
-                yield at
+                found.append(at)
             at = lower.find(word, end)
+    return sorted(found)
 
 
 def _in_word(character: str) -> bool:
@@ -64,7 +69,7 @@ def _opens_line(text: str, at: int) -> bool:
 
 
 def _statements(text: str, start: int) -> Iterator[str]:
-    """Where the statement that starts here may end, the likeliest first."""
+    """The statement that starts here, up to its semicolon; then without its last line, and so on."""
     rest = text[start:]
     if start and text[start - 1] == "`" and "`" in rest:
         rest = rest[: rest.index("`")]
@@ -74,10 +79,9 @@ def _statements(text: str, start: int) -> Iterator[str]:
             rest = rest[:end]
             break
         end = rest.find(";", end + 1)
-    yield rest.strip()
-    paragraph, gap, _ = rest.partition("\n\n")
-    if gap:
-        yield paragraph.strip()
+    lines = rest.strip().split("\n")
+    for count in range(len(lines), max(0, len(lines) - _LINES), -1):
+        yield "\n".join(lines[:count]).strip()
 
 
 def _closes(text: str) -> bool:
