@@ -146,7 +146,7 @@ FILTERS = (
             "Show the name and <words> of every employee with the role {role}.",
             "List name and <words> of our employees working as {role}.",
             "Who works as {role}? Give name and <words>.",
-            "Give the names and <words>s of employees whose role is {role}.",
+            "Give name and <words> of the employees whose role is {role}.",
         ),
         cases("column words", ("salary", "salary"), ("hired", "hiring date")),
     ),
@@ -200,7 +200,7 @@ FILTERS = (
         "SELECT name, CASE WHEN stock < {stock} THEN 'yes' ELSE 'no' END FROM coffees WHERE origin = '{origin}'",
         (
             "For each coffee from {origin}, show the name and yes or no: is its stock below {stock}?",
-            "List the {origin} coffees with yes if the stock is below {stock} and no otherwise.",
+            "List the {origin} coffees by name with yes if the stock is below {stock} and no otherwise.",
             "Show the name of every {origin} coffee and whether its stock is below {stock} (yes or no).",
             "Give name and a yes or no flag for stock below {stock} of all coffees from {origin}.",
         ),

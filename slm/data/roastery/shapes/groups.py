@@ -1,4 +1,4 @@
-"""Figures per group, over one table."""
+"""Figures per group, over one table: the group is always shown, and first."""
 
 from slm.data.roastery.shape import Shape, cases, cross
 from slm.data.roastery.shapes.parts import ABOVE_OR_BELOW, BY_CITY_OR_KIND, FUNCTIONS, MORE_OR_LESS

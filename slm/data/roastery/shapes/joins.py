@@ -99,9 +99,9 @@ JOINS = (
         f"SELECT employees.name, COUNT(*) FROM {_ORDERS_EMPLOYEES}"
         " WHERE strftime('%Y-%m', orders.ordered) = '{month}' GROUP BY employees.name",
         (
-            "How many orders did each employee take in {month}? Give employee name and number.",
-            "Show each employee name and the number of orders taken in {month}.",
-            "For every employee, count the orders placed in {month}.",
+            "How many orders did our employees take in {month}? Give employee name and number of orders.",
+            "Show the employee name and number of orders of each employee who took orders in {month}.",
+            "Count the orders placed in {month} per employee name.",
             "Give employee name and number of orders of {month}, grouped by employee.",
         ),
     ),

@@ -12,7 +12,7 @@ NESTED = (
             "Which coffees from {origin} have a <column> <words> the average of all coffees?",
             "List the names of the {origin} coffees whose <column> is <words> the average <column>.",
             "Name the coffees from {origin} with a <column> <words> average.",
-            "What coffees of origin {origin} are <words> the overall average <column>?",
+            "What coffees of origin {origin} have a <column> <words> the overall average?",
         ),
         cross(
             cases("column", ("price",), ("score",), ("stock",)),
@@ -106,7 +106,7 @@ NESTED = (
             "Which cities have {kind} customers but no {kind2} customers?",
             "List the cities with a customer of kind {kind} but none of kind {kind2}.",
             "In which cities do we have a {kind} customer and no {kind2} customer?",
-            "Name the cities that have kind {kind} but not kind {kind2}.",
+            "Name the cities that have a customer of kind {kind} but not one of kind {kind2}.",
         ),
     ),
     Shape(
