@@ -1,8 +1,8 @@
 """Published answers to Spider dev, judged by us, against what the official scripts say of them.
 
 The official test-suite script with its default (DISTINCT removed from both sides) reads .8323, .8272, .7840 and .8560;
-told to keep DISTINCT it reads .8313, .8045, .7737 and .8374. Ours keeps it, and differs from the latter in two questions:
-one where an id is text in one table and the same number in the other (all four are right), and a query of C3 that the
+told to keep DISTINCT it reads .8313, .8045, .7737 and .8374. Ours keeps it, and differs in two questions:
+one where an id is text in one table and the same number in another (all four are right), and a query of C3 that the
 script cuts at a tab inside it.
 """
 

@@ -1,0 +1,4 @@
+from slm.leaderboard.render import render_leaderboard
+from slm.leaderboard.results import is_stale, read_results
+
+__all__ = ["is_stale", "read_results", "render_leaderboard"]

@@ -1,0 +1,110 @@
+"""Results as a Markdown page. The same results always give the same bytes."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from slm.records import Rate, Result
+
+_UNKNOWN = "–"
+_HASH = 8  # characters of a hash that are shown
+_TAG_ORDER = ("seen", "unseen", "easy", "medium", "hard", "extra")
+
+_HEAD = """\
+# Leaderboard
+
+Made by `slm leaderboard` from the files in `eval/results`; do not edit. `--check` fails when it is stale.
+
+Rows of one table answered exactly the same questions on the same databases.
+
+- **accuracy**: share of judged answers whose execution gives the gold's result, with its 95 % Wilson score interval.
+  Where two intervals overlap widely, the order of two rows may be luck.
+- **right / judged**: a question without a database, or whose gold fails, is not judged.
+- **seen**, **unseen**, **easy**, …: accuracy on the questions with that tag.
+- **tokens**: mean tokens of a prompt + of an answer. **seconds**: mean wall time of an answer on that run's machine;
+  only rows of one machine compare.
+- **code**: commit, with `+` where files differed from it. **data**, **model**, **adapter**: the first characters of the
+  sha256 of questions and databases, of the model's files, of the trained adapter.
+- `–`: unknown.
+"""
+
+
+def render_leaderboard(results: Sequence[Result]) -> str:
+    """One section for each set of questions (suite and fingerprint), its best row first."""
+
+    def questions(result: Result) -> tuple[str, str]:
+        return result.suite, result.questions_fingerprint
+
+    sections = [_section(list(group)) for _, group in groupby(sorted(results, key=questions), key=questions)]
+    return "\n".join([_HEAD, *(sections or ["No results yet.\n"])])
+
+
+def _section(results: list[Result]) -> str:
+    first = results[0]
+    tags = sorted({(tag, value) for result in results for tag, values in result.by_tag.items() for value in values})
+    tags.sort(key=lambda pair: _TAG_ORDER.index(pair[1]) if pair[1] in _TAG_ORDER else len(_TAG_ORDER))
+    values = [value for _, value in tags]
+    names = [value if values.count(value) == 1 else f"{tag}: {value}" for tag, value in tags]
+    head = ["model", "tuned", "size", "accuracy", "right / judged", *names, "tokens", "seconds", "run"]
+    head += ["code", "data", "model", "adapter"]
+    rows = [_row(result, tags) for result in sorted(results, key=_best_first)]
+    questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
+    return "\n".join(
+        [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
+    )
+
+
+def _best_first(result: Result) -> tuple[float, str, str]:
+    value = result.accuracy.value
+    return (1.0 if value is None else -value, result.model, result.run)
+
+
+def _row(result: Result, tags: Iterable[tuple[str, str]]) -> list[str]:
+    rate, card = result.accuracy, result.card
+    return [
+        result.model,
+        {True: "tuned", False: "untuned", None: _UNKNOWN}[result.tuned],
+        _size(result.parameters),
+        _with_interval(rate),
+        f"{rate.right} / {rate.total}",
+        *(_percent(result.by_tag.get(tag, {}).get(value)) for tag, value in tags),
+        f"{_number(result.prompt_tokens_per_question)} + {_number(result.completion_tokens_per_question)}",
+        _number(result.seconds_per_question, digits=2),
+        result.run,
+        _commit(card.get("code")),
+        *(_hash(card.get(key)) for key in ("data", "model", "adapter")),
+    ]
+
+
+def _line(cells: Iterable[str]) -> str:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def _with_interval(rate: Rate) -> str:
+    if rate.value is None or rate.low is None or rate.high is None:
+        return _UNKNOWN
+    return f"**{rate.value:.1%}** ({rate.low:.1%} to {rate.high:.1%})"
+
+
+def _percent(rate: Rate | None) -> str:
+    return _UNKNOWN if rate is None or rate.value is None else f"{rate.value:.1%}"
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return _UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def _size(parameters: int | None) -> str:
+    if parameters is None:
+        return _UNKNOWN
+    return f"{parameters / 1e6:.0f}M" if parameters < 999_500_000 else f"{parameters / 1e9:.1f}B"
+
+
+def _hash(value: object) -> str:
+    return f"`{value[:_HASH]}`" if isinstance(value, str) else _UNKNOWN
+
+
+def _commit(code: object) -> str:
+    if not isinstance(code, dict) or not isinstance(code.get("commit"), str):
+        return _UNKNOWN
+    return f"`{code['commit'][:_HASH]}{'+' if code.get('diff') else ''}`"

@@ -1,0 +1,33 @@
+"""Published results on disk, and whether the page shows them."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from slm.errors import DataError
+from slm.leaderboard.render import render_leaderboard
+from slm.records import Result
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Every `*.json` below a folder; none if there is no folder. Raises DataError with the file that is no result."""
+    return [_read(path) for path in sorted(folder.rglob("*.json"))]
+
+
+def is_stale(page: Path, results: Path) -> bool:
+    """Whether the page is missing or differs from what the results make."""
+    return not page.is_file() or page.read_text(encoding="utf-8") != render_leaderboard(read_results(results))
+
+
+def _read(path: Path) -> Result:
+    try:
+        return Result.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"key {key!r}: {first['msg']}" if key else first["msg"],
+            where=str(path),
+            expected="a result as `slm eval --publish` writes it",
+            hint="publish it again, or remove the file",
+        ) from None
