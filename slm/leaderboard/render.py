@@ -67,7 +67,7 @@ def _row(result: Result, tags: Iterable[tuple[str, str]]) -> list[str]:
         _with_interval(rate),
         f"{rate.right} / {rate.total}",
         *(_percent(result.by_tag.get(tag, {}).get(value)) for tag, value in tags),
-        f"{_number(result.prompt_tokens_per_question)} + {_number(result.completion_tokens_per_question)}",
+        _tokens(result),
         _number(result.seconds_per_question, digits=2),
         result.run,
         _commit(card.get("code")),
@@ -88,6 +88,11 @@ def _with_interval(rate: Rate) -> str:
 
 def _percent(rate: Rate | None) -> str:
     return _UNKNOWN if rate is None or rate.value is None else f"{rate.value:.1%}"
+
+
+def _tokens(result: Result) -> str:
+    counts = (result.prompt_tokens_per_question, result.completion_tokens_per_question)
+    return _UNKNOWN if counts == (None, None) else " + ".join(map(_number, counts))
 
 
 def _number(value: float | None, digits: int = 0) -> str:

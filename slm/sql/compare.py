@@ -51,18 +51,29 @@ def compare(gold: ResultSet, prediction: ResultSet, *, ordered: bool) -> tuple[s
 def _same_up_to_columns(gold: ResultSet, prediction: ResultSet, ordered: bool) -> bool:
     if _same_rows(gold.rows, prediction.rows, ordered):
         return True
-    width = gold.columns
-    if width < 2 or not gold.rows:
+    if gold.columns < 2 or not gold.rows:
         return False
-    theirs = [_cut(prediction.rows, [k]) for k in range(width)]
-    places = []
-    for j in range(width):
-        mine = _cut(gold.rows, [j])
-        places.append([k for k in range(width) if _same_rows(mine, theirs[k], ordered)])
+    theirs = [_profile(column) for column in zip(*prediction.rows, strict=True)]
+    places: list[list[int]] = []
+    for column in zip(*gold.rows, strict=True):
+        ours = _profile(column)
+        places.append([k for k, profile in enumerate(theirs) if _may_match(ours, profile)])
         if not places[-1]:
             return False
     steps = iter(range(_SEARCH_STEPS))
     return _place(gold.rows, prediction.rows, ordered, places, [], steps)
+
+
+def _profile(column: Sequence[Cell]) -> tuple[Counter[Cell], list[int | float]]:
+    """A column without its order: how often each cell is there that is no number, and the numbers, sorted."""
+    numbers = [_as_number(cell) for cell in column]
+    others = Counter(cell for cell, number in zip(column, numbers, strict=True) if number is None)
+    return others, sorted(number for number in numbers if number is not None)
+
+
+def _may_match(left: tuple[Counter[Cell], list[int | float]], right: tuple[Counter[Cell], list[int | float]]) -> bool:
+    """Whether two columns could hold the same values; quick, and never False where they do."""
+    return left[0] == right[0] and len(left[1]) == len(right[1]) and all(map(_close, left[1], right[1]))
 
 
 def _place(
@@ -113,8 +124,12 @@ def _same_cell(left: Cell, right: Cell) -> bool:
     if (isinstance(left, float) and isinstance(right, (int, float))) or (
         isinstance(right, float) and isinstance(left, int)
     ):
-        return math.isclose(left, right, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+        return _close(left, right)
     return False
+
+
+def _close(left: int | float, right: int | float) -> bool:
+    return left == right or math.isclose(left, right, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
 
 
 def _canonical_texts(number: int | float) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def test_a_full_row() -> None:
 
 def test_what_is_unknown_is_a_dash() -> None:
     _, row = rows(render_leaderboard([result(value=None)]))
-    assert row == ["smollm2-135m", "–", "–", "–", "80 / 100", "– + –", "–", "r", "–", "–", "–", "–"]
+    assert row == ["smollm2-135m", "–", "–", "–", "80 / 100", "–", "–", "r", "–", "–", "–", "–"]
 
 
 def test_the_best_row_comes_first_and_other_questions_are_another_table() -> None:
