@@ -44,20 +44,20 @@ _MORE_SPECIAL = {
     _CHATML: ["<|im_start|>", "<|endoftext|>"],
 }
 
-_SIZES = {"vocab_size": _VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+_SIZES = {"vocab_size": _VOCABULARY, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 _SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048}
 # Larger first weights than usual: attention that is far from uniform makes a wrong mask visible in the logits.
 _SIZES |= {"initializer_range": 0.2}
-_MIXED = {"head_dim": 8, "sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
+_MIXED = {"head_dim": 16, "sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
 
 # family: (configuration of transformers, what differs in it, chat template, special tokens, BOS before plain text)
 _FAMILIES: dict[str, tuple[Callable[..., Any], dict[str, Any], str, dict[str, str | None], bool]] = {
     "llama": (LlamaConfig, {"tie_word_embeddings": True}, _CHATML, _CHATML_TOKENS, False),
-    "gemma2": (Gemma2Config, {**_MIXED, "query_pre_attn_scalar": 8}, _GEMMA, _GEMMA_TOKENS, True),
-    "gemma3": (Gemma3TextConfig, {**_MIXED, "query_pre_attn_scalar": 8}, _GEMMA, _GEMMA_TOKENS, True),
+    "gemma2": (Gemma2Config, {**_MIXED, "query_pre_attn_scalar": 16}, _GEMMA, _GEMMA_TOKENS, True),
+    "gemma3": (Gemma3TextConfig, {**_MIXED, "query_pre_attn_scalar": 16}, _GEMMA, _GEMMA_TOKENS, True),
     "phi3": (Phi3Config, {"sliding_window": WINDOW}, _PHI3, _PHI3_TOKENS, False),
     "qwen2": (Qwen2Config, {"tie_word_embeddings": True}, _CHATML, _QWEN_TOKENS, False),
-    "qwen3": (Qwen3Config, {"tie_word_embeddings": True, "head_dim": 8}, _CHATML, _QWEN_TOKENS, False),
+    "qwen3": (Qwen3Config, {"tie_word_embeddings": True, "head_dim": 16}, _CHATML, _QWEN_TOKENS, False),
 }
 FAMILIES = tuple(_FAMILIES)
 
@@ -70,6 +70,8 @@ def make_tiny_model(family: str, folder: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(configuration(**(_SIZES | differences | ids)))
+        # Real models have a row for padding, which often is the end token; freshly made ones have zeros there.
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=_SIZES["initializer_range"])
     turn_end = tokenizer.convert_tokens_to_ids(special["turn"])
     model.generation_config = GenerationConfig(**(ids | {"eos_token_id": sorted({ids["eos_token_id"], turn_end})}))
     model.save_pretrained(folder)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-from tiny import make_tiny_model
 
 from slm.models.load import load_model, load_tokenizer
+from tiny import make_tiny_model
 
 _LAYER_TENSORS = {
     "input_layernorm": "attn_norm",

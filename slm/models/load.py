@@ -1,17 +1,22 @@
 """Loading a model and its tokenizer from a folder. Nothing here contacts a hub or runs code from the folder."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
 from slm.errors import ModelError
 from slm.models.cache import base_name
 
 Dtype = Literal["float32", "bfloat16"]
 Quantize = Literal["none", "nf4"]
+
+# PEFT imports bitsandbytes in any case, and that advises to install one more package.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def load_tokenizer(path: Path) -> Any:
@@ -55,6 +60,8 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
             where=str(path),
             expected="safetensors files with every weight of config.json",
         )
+    if quantize == "nf4":
+        _mend_cpu_nf4(model, path)
     model.config.name_or_path = model.name_or_path = base_name(path)
     return model.eval()
 
@@ -83,21 +90,41 @@ def _nf4(dtype: Dtype) -> Any:
     )
 
 
+def _mend_cpu_nf4(model: Any, path: Path) -> None:
+    """Two traps of bitsandbytes on the CPU, which give wrong numbers without a word.
+
+    Rows that do not fill whole blocks are dequantized with the scales of other rows. And on CPUs with AVX512-BF16 the
+    weights are repacked at the first use in evaluation mode: answers would depend on the machine, and a later backward
+    pass would stop at these layers.
+    """
+    for name, module in model.named_modules():
+        if type(module).__name__ != "Linear4bit":
+            continue
+        module.support_avx512bf16_for_cpu = False
+        block = module.weight.quant_state.blocksize
+        if module.weight.device.type == "cpu" and module.in_features % block:
+            raise ModelError(
+                f"{name} has {module.in_features} inputs, and 4-bit weights on the CPU need a multiple of {block}",
+                where=str(path),
+                hint="model.quantize=none, or a GPU",
+            )
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No progress bars and advice from transformers: what matters of them, slm says itself."""
     from transformers import utils
 
-    logging: Any = utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    control: Any = utils.logging
+    verbosity, bars = control.get_verbosity(), control.is_progress_bar_enabled()
+    control.set_verbosity_error()
+    control.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        control.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            control.enable_progress_bar()
 
 
 @contextmanager
@@ -108,6 +135,6 @@ def _loading_errors(path: Path, expected: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot be loaded: {reason}", where=str(path), expected=expected) from error

@@ -50,22 +50,31 @@ def save_adapter(model: Any, folder: Path) -> None:
 
 def load_adapter(model: Any, folder: Path) -> Any:
     """`model` with the adapter of `folder`, for inference. Raises ModelError if it is not an adapter of this model."""
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import SafetensorError, safe_open
 
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise ModelError(f"no {name}", where=str(folder), expected="a folder with a LoRA adapter that slm saved")
     try:
-        with warnings.catch_warnings():
-            # PEFT only warns, and goes on with random values, where the adapter lacks layers of the model.
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(folder)).eval()
-    except (ValueError, RuntimeError, UserWarning) as error:
-        raise ModelError(
-            f"the adapter does not fit the model: {str(error).strip().splitlines()[0]}",
-            where=str(folder),
-            expected=f"an adapter of {model.name_or_path}",
-        ) from error
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that layers are missing; see below
+            adapted = PeftModel.from_pretrained(model, str(folder)).eval()
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        raise _unfit(model, folder, str(error).strip().splitlines()[0]) from error
+    with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        stored = set(file.keys())
+    # PEFT ignores stored layers that the model has not, and leaves random those that were not stored.
+    if different := sorted(stored ^ set(get_peft_model_state_dict(adapted, save_embedding_layers=False))):
+        raise _unfit(model, folder, f"only one of them has {different[0]}")
+    return adapted
+
+
+def _unfit(model: Any, folder: Path, problem: str) -> ModelError:
+    return ModelError(
+        f"the adapter does not fit the model: {problem}",
+        where=str(folder),
+        expected=f"an adapter of {model.name_or_path}",
+    )
 
 
 def _target_modules(model: Any, targets: str | tuple[str, ...]) -> str | list[str]:

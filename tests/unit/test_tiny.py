@@ -4,9 +4,9 @@ import time
 
 import pytest
 import torch
-from tiny import FAMILIES, WINDOW, make_tiny_model
 
 from slm.models.load import load_model, load_tokenizer
+from tiny import FAMILIES, WINDOW, make_tiny_model
 
 _MODEL_TYPE = {"gemma3": "gemma3_text"}
 

@@ -1,11 +1,11 @@
 """The catalog says what there is, and a wrong name gets the nearest right ones."""
 
 import pytest
-from tiny import make_tiny_model
 
 from slm.errors import ModelError
 from slm.models import catalog, find_model, list_models
 from slm.models.catalog import GgufSource, HubSource, PathSource, WheelSource
+from tiny import make_tiny_model
 
 
 def test_the_shipped_catalog_is_valid_and_complete():

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
-from tiny_gguf import make_tiny_gguf
 
 from slm.errors import ModelError
 from slm.models.convert import convert_gguf
 from slm.models.load import count_parameters, load_model, load_tokenizer
+from tiny_gguf import make_tiny_gguf
 
 _TEXT = "SELECT name, COUNT(*) FROM singer WHERE age > median"
 
