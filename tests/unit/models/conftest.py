@@ -1,4 +1,4 @@
-"""Tiny models gain nothing from threads, and on a busy machine threads that wait for one another cost seconds a test."""
+"""Tiny models gain nothing from threads; on a busy machine, threads that wait for one another cost seconds a test."""
 
 import pytest
 import torch
