@@ -1,6 +1,6 @@
 """The nouns that pass between rooms. Every one of them is a line or a file that a person can open.
 
-Units stand in the names: `_s` seconds, `_ms` milliseconds, `_usd` dollars, `_tokens` tokens. Missing is `None`, never 0.
+Units stand in the names: `_s` seconds, `_ms` milliseconds, `_usd` dollars, `_tokens` tokens. Missing is `None`, not 0.
 """
 
 from typing import Any

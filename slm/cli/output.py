@@ -1,15 +1,16 @@
 """What a command prints: a table for people, JSON for programs."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from slm.records import Rate, Result
+if TYPE_CHECKING:
+    from slm.records import Rate, Result
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (the default when the output is not a terminal).")]
 Row = Mapping[str, Any]
@@ -20,6 +21,9 @@ def emit(rows: Sequence[Row], *, as_json: bool, title: str | None = None) -> Non
     if as_json or not sys.stdout.isatty():
         print(json.dumps(list(rows), indent=2, ensure_ascii=False))
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ():
         table.add_column(name.replace("_", " "), overflow="fold")
@@ -33,6 +37,8 @@ def emit_results(results: Sequence[Result], *, as_json: bool) -> None:
     if as_json or not sys.stdout.isatty():
         print(json.dumps([result.model_dump(mode="json") for result in results], indent=2, ensure_ascii=False))
         return
+    from rich.console import Console
+
     for result in results:
         rows: list[Row] = [_figure("execution accuracy", result.accuracy)]
         rows += [

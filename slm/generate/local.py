@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from slm.models.attention import Layout, packed_mask
+from slm.models.attention import Layout
 from slm.models.load import load_model, load_tokenizer
 from slm.models.lora import load_adapter
+from slm.models.shared_attention import packed_inputs, use_shared_attention
 from slm.recipe import GenerateSection, ModelSection, TaskSection
 from slm.records import Generation, Prompt
 from slm.tasks import Rendered, Renderer
@@ -39,6 +40,7 @@ class LocalBackend:
     """Greedy decoding with a transformers model (base, with or without adapter), `batch_size` questions at a time."""
 
     def __init__(self, model: Any, renderer: Renderer, *, max_new_tokens: int, batch_size: int) -> None:
+        use_shared_attention(model)
         self.model = model.eval()
         self.config = model.config
         self.renderer = renderer
@@ -116,11 +118,10 @@ class LocalBackend:
         """Logits [len(logits_at), vocabulary] of the newest tokens `ids`, the last ones of `layout`."""
         out = self.model(
             input_ids=torch.tensor([ids], device=self.device),
-            position_ids=layout.position[None, -len(ids) :],
-            attention_mask=packed_mask(self.config, layout, len(ids), self.dtype),
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=torch.tensor(logits_at, device=self.device),
+            **packed_inputs(self.config, layout, len(ids), self.dtype),
         )
         logits: Tensor = out.logits[0]
         return logits

@@ -78,6 +78,7 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
 
     from slm.models.load import count_parameters, load_model, load_tokenizer
     from slm.models.lora import add_lora, save_adapter
+    from slm.models.shared_attention import use_shared_attention
     from slm.train.encode import encode
     from slm.train.loop import Loop, plan_steps
 
@@ -87,6 +88,7 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
     renderer = Renderer(load_tokenizer(folder), chat=recipe.task.template)
     set_seed(recipe.train.seed)
     base = load_model(folder, dtype=recipe.model.dtype, quantize=recipe.model.quantize)
+    use_shared_attention(base)
     config = base.config
     encoded = encode(usable, TextToSql(dataset.contexts), renderer, longest=config.max_position_embeddings)
     steps = plan_steps(encoded, recipe.train)

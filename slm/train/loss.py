@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slm.models.attention import packed_mask
+from slm.models.shared_attention import packed_inputs
 from slm.train.pack import Pack, to_tensors
 
 
@@ -19,9 +19,8 @@ def summed_loss(model: Any, config: Any, pack: Pack, *, device: torch.device, dt
     layout = tensors.layout.to(device)
     logits = model(
         input_ids=tensors.input_ids.to(device),
-        position_ids=layout.position[None],
-        attention_mask=packed_mask(config, layout, len(layout), dtype),
         logits_to_keep=tensors.predict_at.to(device),
         use_cache=False,
+        **packed_inputs(config, layout, len(layout), dtype),
     ).logits[0]
     return torch.nn.functional.cross_entropy(logits.float(), tensors.labels.to(device), reduction="sum")

@@ -54,11 +54,21 @@ def test_a_file_of_answers_is_scored_without_torch(tmp_path):
     assert result["by_reason"]["no_sql"] == 1
 
 
+HELP = """
+import sys
+sys.argv = ["slm", "--help"]
+from slm.cli import main
+try:
+    main()
+except SystemExit:
+    print(*sys.modules)
+"""
+
+
 def test_help_loads_nothing_heavy():
-    code = "import sys; sys.argv = ['slm', '--help']\nfrom slm.cli import main\ntry:\n main()\nexcept SystemExit:\n print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"torch", "transformers", "numpy", "scipy", "sqlglot", "pydantic"}
+    assert not loaded & {"torch", "transformers", "numpy", "scipy", "sqlglot", "pydantic", "apsw", "yaml"}
 
 
 def test_bad_input_ends_with_2_and_no_traceback(slm):

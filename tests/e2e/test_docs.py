@@ -38,7 +38,9 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
     mine.mkdir()
     shutil.copy(ROOT / "eval/databases/roastery/roastery.sqlite", mine / "shop.sqlite")
     for split in ("train", "test"):
-        rows = [json.loads(line) for line in (ROOT / f"eval/suites/roastery/{split}.jsonl").read_text().splitlines()[:24]]
+        rows = [
+            json.loads(line) for line in (ROOT / f"eval/suites/roastery/{split}.jsonl").read_text().splitlines()[:24]
+        ]
         lines = [json.dumps({"question": row["question"], "sql": row["sql"], "db": "shop"}) for row in rows]
         (mine / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "answers.txt").write_text("\n".join(row["sql"] for row in rows) + "\n")

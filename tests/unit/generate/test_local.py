@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from slm.models.load import load_model, load_tokenizer
-from tiny import make_tiny_model
 
 from slm.generate.local import LocalBackend
+from slm.models.load import load_model, load_tokenizer
 from slm.records import Prompt
 from slm.tasks import Renderer
+from tiny import make_tiny_model
 
 SCHEMA = "customer(id int pk, name text, city text)\norders(id int pk, customer_id int, total real)\n" * 2
 OTHER = "coffee(id int pk, origin text)"

@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slm.models.load import load_tokenizer
-from tiny import make_tiny_model
 
 from slm.errors import ModelError
+from slm.models.load import load_tokenizer
 from slm.records import Prompt
 from slm.tasks import Renderer
+from tiny import make_tiny_model
 
 FAMILIES = ["llama", "gemma2", "phi3"]
 

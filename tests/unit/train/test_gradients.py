@@ -5,6 +5,7 @@ import torch
 
 from slm.models.load import load_model
 from slm.models.lora import add_lora
+from slm.models.shared_attention import use_shared_attention
 from slm.recipe import LoraSection
 from slm.train.encode import Encoded
 from slm.train.loss import summed_loss
@@ -46,9 +47,12 @@ def reference_loss(model, example: Encoded) -> float:
         return model(input_ids=row, labels=labels).loss.item() * len(example.target_ids)
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_packed_equals_one_by_one(family, tmp_path):
+def test_packed_equals_one_by_one(family, shared, tmp_path):
     base = load_model(make_tiny_model(family, tmp_path), dtype="float32")
+    if shared:
+        use_shared_attention(base)
     config = base.config
     model = add_lora(base, LoraSection(rank=4))
     with torch.no_grad():  # LoRA starts as the identity, whose gradient would be zero for half of the parameters
