@@ -1,8 +1,8 @@
 """Local generation: each context is computed once, and its questions are decoded together as branches of it.
 
-A batch is one packed row, as in training: the cache holds the context once, followed by the tokens of all branches,
-and a mask keeps the branches apart. Nothing is padded, a finished branch just stops asking, and the answers are those of
-one prompt at a time.
+A batch is one packed row, as in training: the cache holds the context once, then the tokens of all branches,
+and a branch sees its context and itself. Nothing is padded, a finished branch just stops asking, and the answers are
+those of one prompt at a time.
 """
 
 import time

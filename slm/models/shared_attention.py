@@ -66,14 +66,14 @@ def _cut(layout: Layout, queries: int) -> SharedContext:
     """Sort the last `queries` tokens into those of contexts and those of branches, with the keys each one sees."""
     start = len(layout) - queries
     cut = SharedContext()
-    for context in layout.context[start:].unique().tolist():
+    for context in torch.unique(layout.context[start:]).tolist():
         here = layout.context == context
         shared = (here & (layout.branch == 0)).nonzero()[:, 0]
         if (new := shared[shared >= start]).numel():
             cut.context_queries.append((new - start, shared))
         own = here & (layout.branch > 0)
         if own[start:].any():
-            asked = layout.branch[start:][own[start:]].unique()
+            asked = torch.unique(layout.branch[start:][own[start:]])
             new_tokens, real = _by_branch(layout.branch[start:], own[start:], asked)
             tokens, own_real = _by_branch(layout.branch, own, asked)
             cut.branches.append(_Branches(shared, new_tokens, real, tokens, own_real))

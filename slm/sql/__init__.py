@@ -3,6 +3,7 @@ from slm.sql.extract import extract_sql
 from slm.sql.judge import Pair, judge
 from slm.sql.oneline import one_line
 from slm.sql.schema import Column, ForeignKey, Schema, Table, read_schema, schema_text
+from slm.sql.values import ValueIndex
 
 __all__ = [
     "Column",
@@ -10,6 +11,7 @@ __all__ = [
     "Pair",
     "Schema",
     "Table",
+    "ValueIndex",
     "difficulty",
     "extract_sql",
     "judge",

@@ -5,23 +5,31 @@ from pathlib import Path
 
 from slm.errors import DataError
 from slm.records import Example, Prompt, Verdict
-from slm.sql import Pair, extract_sql, judge, read_schema, schema_text
-from slm.sql.oneline import one_line
+from slm.sql import Pair, ValueIndex, extract_sql, judge, one_line, read_schema, schema_text
 
 _INSTRUCTION = "Answer the question with one SQLite query on this database."
 
 
 class TextToSql:
-    """`contexts` maps a context id to its SQLite file; schemas are read once each."""
+    """`contexts` maps a context id to its SQLite file; schemas and cells are read once each."""
 
     def __init__(self, contexts: Mapping[str, Path]) -> None:
         self._contexts = contexts
-        self._schemas: dict[str, str] = {}
+        self._databases: dict[str, tuple[str, ValueIndex]] = {}
 
     def prompt(self, example: Example) -> Prompt:
-        """Instruction and compact schema; the question with its hint, if it has one."""
-        question = f"{example.question}\nHint: {example.hint}" if example.hint else example.question
-        return Prompt(context=f"{_INSTRUCTION}\n{self._schema(example)}", question=question)
+        """Instruction and compact schema; the question with its own hint and the cells of the database that it names.
+
+        The cells say which column a word belongs to, which no schema can, and how it is spelled. They are found in the
+        question alone; the gold is not looked at.
+        """
+        schema, values = self._database(example)
+        lines = [example.question]
+        if example.hint:
+            lines.append(f"Hint: {example.hint}")
+        if named := values.hints(example.question):
+            lines.append(f"Values: {', '.join(named)}")
+        return Prompt(context=f"{_INSTRUCTION}\n{schema}", question="\n".join(lines))
 
     def target(self, example: Example) -> str:
         """The first accepted query, without the trailing semicolon, on one line."""
@@ -37,10 +45,11 @@ class TextToSql:
         )
         return judge(pairs, timeout_s=timeout_s)
 
-    def _schema(self, example: Example) -> str:
+    def _database(self, example: Example) -> tuple[str, ValueIndex]:
         key = example.context_id
-        if key not in self._schemas:
+        if key not in self._databases:
             if key not in self._contexts:
                 raise DataError(f"database {key!r} is not there", where=example.id)
-            self._schemas[key] = schema_text(read_schema(self._contexts[key]))
-        return self._schemas[key]
+            schema = read_schema(self._contexts[key])
+            self._databases[key] = schema_text(schema), ValueIndex(self._contexts[key], schema)
+        return self._databases[key]
