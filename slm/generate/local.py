@@ -8,6 +8,7 @@ those of one prompt at a time.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class _Branch:
 
     example_id: str
     prompt: Rendered
+    context: int
     shares_cache: bool
     ids: list[int] = field(default_factory=list)
     logprob: float = 0.0
@@ -51,42 +53,50 @@ class LocalBackend:
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
-        """Answers come batch by batch, contexts in order of first appearance, short questions first."""
-        by_context: dict[tuple[int, ...], list[tuple[str, Rendered]]] = {}
-        for example_id, prompt in requests:
-            rendered = self.renderer.render(prompt)
-            by_context.setdefault(rendered.context_ids, []).append((example_id, rendered))
-        for context_ids, members in by_context.items():
+        """Answers come batch by batch; a context stays in the cache from one of its batches to the next."""
+        rendered = [(example_id, self.renderer.render(prompt)) for example_id, prompt in requests]
+        contexts: tuple[tuple[int, ...], ...] = ()
+        cache, shared = DynamicCache(), self._layout([], 0, [])
+        for batch in plan_batches(rendered, self.batch_size):
             began = time.monotonic()
-            cache = DynamicCache()
-            context = self._context(context_ids, cache)
-            members.sort(key=lambda member: len(member[1].question_ids))
-            for start in range(0, len(members), self.batch_size):
-                branches = [
-                    _Branch(example_id, prompt, shares_cache=start + index > 0)
-                    for index, (example_id, prompt) in enumerate(members[start : start + self.batch_size])
-                ]
-                first_s = self._decode(branches, context, cache, began)
-                seconds = time.monotonic() - began
-                yield from (self._finish(branch, seconds / len(branches), first_s) for branch in branches)
-                cache.crop(len(context) - cache.get_seq_length())  # forget the branches
-                began = time.monotonic()
+            wanted = tuple(dict.fromkeys(prompt.context_ids for _, prompt in batch))
+            computed = set(contexts) if wanted == contexts else set()
+            if wanted == contexts:
+                cache.crop(len(shared) - cache.get_seq_length())  # forget the branches
+            else:
+                contexts, cache = wanted, DynamicCache()
+                shared = self._prefill(contexts, cache)
+            branches = []
+            for example_id, prompt in batch:
+                number = contexts.index(prompt.context_ids)
+                branches.append(_Branch(example_id, prompt, number, prompt.context_ids in computed))
+                computed.add(prompt.context_ids)
+            first_s = self._decode(branches, shared, cache, began)
+            seconds = (time.monotonic() - began) / len(branches)
+            yield from (self._finish(branch, seconds, first_s) for branch in branches)
 
-    def _context(self, ids: Sequence[int], cache: DynamicCache) -> Layout:
-        """Fill the cache with the context; nothing is read off its logits."""
-        zeros = torch.zeros(len(ids), dtype=torch.long, device=self.device)
-        layout = Layout(torch.arange(len(ids), device=self.device), zeros, zeros)
-        if len(ids):
-            self._forward(list(ids), layout, cache, logits_at=[len(ids) - 1])
+    def _prefill(self, contexts: Sequence[Sequence[int]], cache: DynamicCache) -> Layout:
+        """Fill an empty cache with contexts, one after the other; nothing is read off their logits."""
+        ids = [token for context in contexts for token in context]
+        position = [place for context in contexts for place in range(len(context))]
+        numbers = [number for number, context in enumerate(contexts) for _ in context]
+        layout = self._layout(position, 0, numbers)
+        if ids:
+            self._forward(ids, layout, cache, logits_at=[len(ids) - 1])
         return layout
 
-    def _decode(self, branches: Sequence[_Branch], context: Layout, cache: DynamicCache, began: float) -> float:
+    def _layout(self, position: list[int], branch: int | list[int], context: list[int]) -> Layout:
+        branches = [branch] * len(position) if isinstance(branch, int) else branch
+        make = partial(torch.tensor, dtype=torch.long, device=self.device)
+        return Layout(make(position), make(context), make(branches))
+
+    def _decode(self, branches: Sequence[_Branch], shared: Layout, cache: DynamicCache, began: float) -> float:
         """Decode until every branch has ended or is too long; returns seconds to the first tokens."""
-        layout, active = context, list(enumerate(branches, 1))
+        layout, active = shared, list(enumerate(branches, 1))
         inputs: list[list[int]] = [list(branch.prompt.question_ids) for branch in branches]
         first_s = 0.0
         while active:
-            layout = layout.append(self._branch_layout(len(context), active, inputs))
+            layout = layout.append(self._branch_layout(active, inputs))
             ends = torch.tensor([len(tokens) for tokens in inputs]).cumsum(0) - 1
             logits = self._forward([token for tokens in inputs for token in tokens], layout, cache, ends.tolist())
             chosen = logits.argmax(-1)
@@ -100,19 +110,18 @@ class LocalBackend:
             inputs = [[branch.ids[-1]] for _, branch in active]
         return first_s
 
-    def _branch_layout(
-        self, context_tokens: int, active: Sequence[tuple[int, _Branch]], inputs: Sequence[Sequence[int]]
-    ) -> Layout:
+    def _branch_layout(self, active: Sequence[tuple[int, _Branch]], inputs: Sequence[Sequence[int]]) -> Layout:
         """Where the next tokens of the active branches stand."""
         position: list[int] = []
-        number: list[int] = []
-        for (branch_number, branch), tokens in zip(active, inputs, strict=True):
-            # What the branch has in the cache already: nothing before its question, later all but its newest token.
-            done = len(branch.prompt.question_ids) + len(branch.ids) - 1 if branch.ids else 0
-            position.extend(range(context_tokens + done, context_tokens + done + len(tokens)))
-            number.extend([branch_number] * len(tokens))
-        positions = torch.tensor(position, device=self.device)
-        return Layout(positions, torch.zeros_like(positions), torch.tensor(number, device=self.device))
+        numbers: list[int] = []
+        contexts: list[int] = []
+        for (number, branch), tokens in zip(active, inputs, strict=True):
+            # Before its question a branch has its context; later all but the newest of its own tokens, too.
+            done = len(branch.prompt.ids) + len(branch.ids) - 1 if branch.ids else len(branch.prompt.context_ids)
+            position.extend(range(done, done + len(tokens)))
+            numbers.extend([number] * len(tokens))
+            contexts.extend([branch.context] * len(tokens))
+        return self._layout(position, numbers, contexts)
 
     def _forward(self, ids: list[int], layout: Layout, cache: DynamicCache, logits_at: Sequence[int]) -> Tensor:
         """Logits [len(logits_at), vocabulary] of the newest tokens `ids`, the last ones of `layout`."""
@@ -139,6 +148,30 @@ class LocalBackend:
             logprob=branch.logprob,
             finish_reason="stop" if branch.ended else "length",
         )
+
+
+def plan_batches(prompts: Sequence[tuple[str, Rendered]], size: int) -> list[list[tuple[str, Rendered]]]:
+    """Batches of at most `size` questions, each context in as few as can be.
+
+    Questions of one context stand together, short ones first, so that a batch ends about at once; what is left over of
+    several contexts shares batches.
+    """
+    by_context: dict[tuple[int, ...], list[tuple[str, Rendered]]] = {}
+    for one in prompts:
+        by_context.setdefault(one[1].context_ids, []).append(one)
+    full: list[list[tuple[str, Rendered]]] = []
+    shared: list[list[tuple[str, Rendered]]] = []
+    for members in by_context.values():
+        members.sort(key=lambda member: len(member[1].question_ids))
+        for start in range(0, len(members), size):
+            rest = members[start : start + size]
+            if len(rest) == size:
+                full.append(rest)
+            elif room := next((batch for batch in shared if len(batch) + len(rest) <= size), None):
+                room.extend(rest)
+            else:
+                shared.append(rest)
+    return full + shared
 
 
 def load_local(

@@ -37,7 +37,10 @@ def add_lora(model: Any, lora: LoraSection) -> Any:
         lora_dropout=lora.dropout,
         target_modules=_target_modules(model, lora.targets),
     )
-    return get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # PEFT asks transformers by a name that transformers has since deprecated; nobody here can mend that.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        return get_peft_model(model, config)
 
 
 def save_adapter(model: Any, folder: Path) -> None:

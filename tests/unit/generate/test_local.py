@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slm.generate.local import LocalBackend
+from slm.generate.local import LocalBackend, plan_batches
 from slm.models.load import load_model, load_tokenizer
 from slm.records import Prompt
-from slm.tasks import Renderer
+from slm.tasks import Rendered, Renderer
 from tiny import make_tiny_model
 
 SCHEMA = "customer(id int pk, name text, city text)\norders(id int pk, customer_id int, total real)\n" * 2
@@ -68,3 +70,14 @@ def test_an_answer_that_does_not_end_is_cut_and_says_so(parts):
     renderer.end_id = -1
     (answer,) = LocalBackend(model, renderer, max_new_tokens=5, batch_size=1).generate(REQUESTS[:1])
     assert (answer.finish_reason, answer.completion_tokens) == ("length", 5)
+
+
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 9))
+def test_every_question_is_in_one_batch_and_contexts_are_kept_together(contexts, size):
+    prompts = [(str(n), Rendered((context,), (1,) * (n % 7))) for n, context in enumerate(contexts)]
+    batches = plan_batches(prompts, size)
+    assert sorted(one[0] for batch in batches for one in batch) == sorted(one[0] for one in prompts)
+    assert all(0 < len(batch) <= size for batch in batches)
+    for context in set(contexts):
+        used = sum(any(prompt.context_ids == (context,) for _, prompt in batch) for batch in batches)
+        assert used == -(-contexts.count(context) // size)
