@@ -1,8 +1,11 @@
 """What the tests that run commands share."""
 
+import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SLM = [sys.executable, "-m", "slm.cli"]
 # Overrides that make any recipe a matter of seconds.
 TINY_RUN = [
     "data.train=roastery:train",
@@ -12,3 +15,9 @@ TINY_RUN = [
     "evaluate.limit=6",
     "generate.max_new_tokens=8",
 ]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For child processes: one thread each, as tiny models gain nothing from more; the venv's commands are found."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"OMP_NUM_THREADS": "1", "PATH": path} | more

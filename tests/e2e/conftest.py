@@ -1,12 +1,11 @@
 """End-to-end tests run the command line as a user does, in a folder of their own."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from command import SLM, environment
 from tiny import make_tiny_model
 
 
@@ -19,11 +18,11 @@ def tiny_llama(tmp_path_factory) -> Path:
 def slm(tmp_path):
     """Runs `slm ARGUMENTS` in an empty folder; a failure shows what it printed unless an exit code is expected."""
 
-    def run(*arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, expect: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "slm.cli", *map(str, arguments)],
+            [*SLM, *map(str, arguments)],
             cwd=tmp_path,
-            env=os.environ | environment,
+            env=environment(**variables),
             capture_output=True,
             text=True,
             timeout=900,

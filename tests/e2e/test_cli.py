@@ -45,7 +45,7 @@ def test_a_file_of_answers_is_scored_without_torch(tmp_path):
     from slm.data import load_dataset
 
     golds = [example.targets[0] for example in load_dataset("roastery:test").examples]
-    (tmp_path / "answers.txt").write_text("\n".join([*golds[:-2], "SELECT nothing", ""]) + "\n")
+    (tmp_path / "answers.txt").write_text("\n".join([*golds[:-2], "SELECT nonsense", ""]) + "\n")
     done = without_torch("eval", "roastery:test", "--predictions", "answers.txt", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)

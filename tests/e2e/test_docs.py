@@ -6,12 +6,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from command import ROOT, TINY_RUN
+from command import ROOT, SLM, TINY_RUN, environment
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run.
@@ -54,13 +53,15 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
 
 
 def run(command: str, folder: Path, tiny: Path) -> subprocess.CompletedProcess[str]:
+    program, *arguments = shlex.split(shrink(command, tiny))
     return subprocess.run(
-        shlex.split(shrink(command, tiny)), cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+        [*(SLM if program == "slm" else [program]), *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def shrink(command: str, tiny: Path) -> str:

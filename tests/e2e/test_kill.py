@@ -4,21 +4,20 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from command import TINY_RUN
+from command import SLM, TINY_RUN, environment
 
 
 def kill_when(condition, arguments: list[str], cwd: Path) -> None:
     """Start slm and SIGKILL it as soon as `condition()` holds; fail if it ends before."""
     log = cwd / "killed.log"
     with log.open("w") as output:
-        child = subprocess.Popen([sys.executable, "-m", "slm.cli", *arguments], cwd=cwd, stdout=output, stderr=output)
+        child = subprocess.Popen([*SLM, *arguments], cwd=cwd, env=environment(), stdout=output, stderr=output)
         deadline = time.monotonic() + 300
         while not condition():
             assert child.poll() is None, f"ended before it could be killed:\n{log.read_text()}"
@@ -42,7 +41,7 @@ def test_a_killed_training_continues(slm, tiny_llama, tmp_path):
         f"model.name={tiny_llama}",
         *TINY_RUN,
         "train.batch_tokens=800",
-        "train.epochs=20",
+        "train.epochs=4",
         "train.checkpoint_every=3",
     ]
     kill_when(lambda: count_lines(tmp_path, "runs/*/metrics.jsonl") >= 5, ["train", *recipe], tmp_path)
