@@ -1,6 +1,8 @@
 """LoRA adapters: which layers get one, saving one, loading one."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,7 @@ def add_lora(model: Any, lora: LoraSection) -> Any:
         lora_dropout=lora.dropout,
         target_modules=_target_modules(model, lora.targets),
     )
-    with warnings.catch_warnings():
-        # PEFT asks transformers by a name that transformers has since deprecated; nobody here can mend that.
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+    with _without_deprecations():
         return get_peft_model(model, config)
 
 
@@ -78,6 +78,14 @@ def _unfit(model: Any, folder: Path, problem: str) -> ModelError:
         where=str(folder),
         expected=f"an adapter of {model.name_or_path}",
     )
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # PEFT asks transformers by a name that transformers has since deprecated; nobody here can mend that.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
 
 
 def _target_modules(model: Any, targets: str | tuple[str, ...]) -> str | list[str]:
