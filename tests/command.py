@@ -7,14 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SLM = [sys.executable, "-m", "slm.cli"]
 # Overrides that make any recipe a matter of seconds.
-TINY_RUN = [
-    "data.train=roastery:train",
-    "data.limit=24",
-    "train.batch_tokens=1500",
-    "evaluate.suite=roastery:test",
-    "evaluate.limit=6",
-    "generate.max_new_tokens=8",
-]
+SUITE = ["data.train=roastery:train", "evaluate.suite=roastery:test"]
+FEW = ["data.limit=24", "train.batch_tokens=1500", "evaluate.limit=6", "generate.max_new_tokens=8"]
+TINY_RUN = [*SUITE, *FEW]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -33,7 +33,9 @@ def save_checkpoint(folder: Path, position: Position, model: Any, optimizer: Any
     temporary.mkdir(parents=True)
     try:
         with disk_errors(final):
-            save_file(_contiguous(get_peft_model_state_dict(model)), temporary / "adapter.safetensors")
+            # With embedding layers PEFT would ask a hub for the base model's configuration.
+            adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
+            save_file(_contiguous(adapter), temporary / "adapter.safetensors")
             save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
             (temporary / "position.json").write_text(json.dumps(asdict(position)))
             _flush(temporary)

@@ -6,26 +6,26 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from command import ROOT, SLM, TINY_RUN, environment
+from command import FEW, ROOT, SLM, SUITE, environment
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run.
 NOT_HERE = re.compile(r"^(make|git|cd|pip|python -m venv|pre-commit|export|slm models pull)\b")
 
 
-def commands() -> list[tuple[str, str]]:
-    found = {}
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command) in the order in which a reader meets them."""
     for page in PAGES:
         for block in re.findall(r"```(?:sh|bash|shell)\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 command = line.split(" #")[0].strip()
                 if command and not command.startswith("#") and not NOT_HERE.match(command):
-                    found.setdefault(command, page.name)
-    return [(page, command) for command, page in found.items()]
+                    yield page.name, command
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +45,15 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
         (mine / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "answers.txt").write_text("\n".join(row["sql"] for row in rows) + "\n")
     run(f"slm train recipes/quickstart.yaml --runs {folder}/trained", folder, tiny_llama)
-    (done,) = (folder / "trained").iterdir()
+    (trained,) = (folder / "trained").iterdir()
     (folder / "runs").mkdir()
-    done.rename(folder / "runs/RUN")
-    run("slm leaderboard", folder, tiny_llama)
+    trained.rename(folder / "runs/RUN")
     return folder
 
 
-def run(command: str, folder: Path, tiny: Path) -> subprocess.CompletedProcess[str]:
+def run(command: str, folder: Path, tiny: Path) -> None:
     program, *arguments = shlex.split(shrink(command, tiny))
-    return subprocess.run(
+    done = subprocess.run(
         [*(SLM if program == "slm" else [program]), *arguments],
         cwd=folder,
         env=environment(),
@@ -62,25 +61,25 @@ def run(command: str, folder: Path, tiny: Path) -> subprocess.CompletedProcess[s
         text=True,
         timeout=300,
     )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
 def shrink(command: str, tiny: Path) -> str:
-    """The same command with a tiny model and few examples."""
-    command = re.sub(r"--model \S+", f"--model {tiny} --limit 4", command)
+    """The same command with a tiny model and few examples; what the command itself overrides stands."""
+    command = re.sub(r"--model \S+", f"--model {tiny}", command)
     command = re.sub(r"runs/[\w-]+", "runs/RUN", command)
     if re.match(r"slm (run|train)|accelerate launch", command):
-        data = [] if "own-data" in command or "my-data" in command else TINY_RUN
-        few = ["data.limit=12", "evaluate.limit=4", "train.epochs=1", "train.max_steps=2", "generate.max_new_tokens=8"]
-        command += " " + " ".join([*data, *few, f"model.name={tiny}"])
+        suite = [] if "own-data" in command else SUITE
+        few = " ".join([f"model.name={tiny}", *suite, *FEW, "train.max_steps=2"])
+        command = re.sub(r"recipes/\S+", rf"\g<0> {few}", command)
     return command
 
 
-@pytest.mark.parametrize(("page", "command"), commands(), ids=lambda value: value.replace("/", "-")[:70])
+@pytest.mark.parametrize(("page", "command"), list(commands()), ids=lambda value: value.replace("/", "-")[:70])
 def test_command(page, command, workplace, tiny_llama):
     if "spider" in command and "SLM_DATA" not in os.environ:
         pytest.skip("needs Spider: set SLM_DATA")
-    done = run(command, workplace, tiny_llama)
-    assert done.returncode == 0, f"{page}: {command}\n{done.stdout}\n{done.stderr}"
+    run(command, workplace, tiny_llama)
 
 
 def test_there_are_commands_to_test():
