@@ -37,14 +37,14 @@ def make_pairs(connection: apsw.Connection) -> dict[str, list[Pair]]:
 def _pairs_of_split(connection: apsw.Connection, split: str, pools: Pools) -> list[Pair]:
     pairs = []
     for index, shape in enumerate(SEEN):
-        wanted = {"train": 12, "dev": 1 + (index % 5 == 0), "test": 1 + (index % 3 == 0)}[split]
+        wanted = {"train": 12, "dev": 1 + (index % 5 == 0), "test": 1 + (index % 2 == 0)}[split]
         cases = shape.cases if shape.has_literals else _owned_cases(shape, split)
         found = _questions(connection, shape, cases, pools, split)
         pairs += [Pair(question, sql, shape.name, seen=True) for question, sql in islice(found, wanted)]
     if split == "test":
         for shape in UNSEEN:
             found = _questions(connection, shape, shape.cases, pools, split)
-            pairs += [Pair(question, sql, shape.name, seen=False) for question, sql in islice(found, 3)]
+            pairs += [Pair(question, sql, shape.name, seen=False) for question, sql in islice(found, 2)]
     Random(split).shuffle(pairs)  # noqa: S311 (data, not secrets)
     return pairs
 
