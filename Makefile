@@ -21,6 +21,8 @@ check: $(READY)
 # Set up again whenever the dependencies change.
 $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV): the first time this downloads about 1 GB and takes some minutes"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "slm needs Python 3.11 or newer; say which one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==$(shell sed -n 's/^torch==//p' constraints.txt)"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from slm.records import Rate, Result
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (the default when the output is not a terminal).")]
@@ -33,32 +35,42 @@ def emit(rows: Sequence[Row], *, as_json: bool, title: str | None = None) -> Non
 
 
 def emit_results(results: Sequence[Result], *, as_json: bool) -> None:
-    """Print evaluation results; in JSON complete, as tables the figures a person looks for first."""
+    """Print evaluation results: in JSON complete, as a table side by side with what a person looks for first."""
     if as_json or not sys.stdout.isatty():
         print(json.dumps([result.model_dump(mode="json") for result in results], indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
+    print_results(results, Console())
+
+
+def print_results(results: Sequence[Result], console: Console) -> None:
+    """One column a result, one row a figure, with 95 % intervals; below, what the wrong answers were."""
+    from rich.table import Table
+
+    first = results[0]
+    judged = f"{first.accuracy.total} questions judged"
+    missing = f", {first.unavailable} unavailable" if first.unavailable else ""
+    table = Table(title=f"{first.suite}: {judged}{missing}", title_justify="left")
+    table.add_column("right, with 95 % interval")
     for result in results:
-        rows: list[Row] = [_figure("execution accuracy", result.accuracy)]
-        rows += [
-            _figure(f"{tag}: {value}", rate) for tag, rates in result.by_tag.items() for value, rate in rates.items()
-        ]
-        emit(rows, as_json=False, title=f"{result.run} on {result.suite}")
+        table.add_column(result.run, justify="right")
+    table.add_row("execution accuracy", *(_rate(result.accuracy) for result in results), style="bold")
+    for tag, rates in first.by_tag.items():
+        for value in rates:
+            table.add_row(f"{tag}: {value}", *(_rate(result.by_tag.get(tag, {}).get(value)) for result in results))
+    for name, unit in (("completion_tokens", "tokens"), ("seconds", "s")):
+        figures = [getattr(result, f"{name}_per_question") for result in results]
+        if any(figure is not None for figure in figures):
+            label = f"{name.replace('_', ' ')} per question"
+            table.add_row(label, *("–" if figure is None else f"{figure:.2f} {unit}" for figure in figures))
+    console.print(table)
+    for result in results:
         reasons = ", ".join(f"{count} {reason}" for reason, count in result.by_reason.items())
-        Console().print(
-            f"{result.accuracy.total} judged, {result.unavailable} unavailable; {reasons}\n", soft_wrap=True
-        )
+        console.print(f"{result.run}: {reasons}", soft_wrap=True)
 
 
-def _figure(name: str, rate: Rate) -> Row:
-    if rate.value is None or rate.low is None or rate.high is None:
-        return {"figure": name, "rate": None, "95 % interval": None, "right": rate.right, "of": rate.total}
-    interval = f"{rate.low:.1%} – {rate.high:.1%}"
-    return {
-        "figure": name,
-        "rate": f"{rate.value:.1%}",
-        "95 % interval": interval,
-        "right": rate.right,
-        "of": rate.total,
-    }
+def _rate(rate: Rate | None) -> str:
+    if rate is None or rate.value is None or rate.low is None or rate.high is None:
+        return "–"
+    return f"{rate.value:.1%} ({rate.low:.0%} – {rate.high:.0%})"

@@ -1,0 +1,28 @@
+"""Draws docs/quickstart.svg, the README's picture, from the published results of the quickstart.
+
+python scripts/picture.py
+"""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from slm.cli.output import print_results
+from slm.files import write_text
+from slm.leaderboard import read_results
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Print what `slm run recipes/quickstart.yaml` printed at its end, as a picture of a terminal."""
+    results = read_results(ROOT / "eval/results/roastery-test")
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print("[bold]$ slm run recipes/quickstart.yaml[/bold]")
+    print_results(sorted(results, key=lambda result: bool(result.tuned)), console)
+    write_text(ROOT / "docs/quickstart.svg", console.export_svg(title="slm"))
+
+
+if __name__ == "__main__":
+    main()
