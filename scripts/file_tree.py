@@ -16,13 +16,13 @@ FOLDERS = ("slm", "recipes", "configs", "eval/suites", "scripts", "benchmarks", 
 
 
 def first_line(path: Path) -> str:
-    """What a file says about itself: the docstring of a module, the first comment of YAML, the title of a page."""
+    """What a file says about itself: the docstring of a module, the first sentence of YAML, the title of a page."""
     if path.suffix == ".py":
         text = ast.get_docstring(ast.parse(path.read_text())) or ""
         return "public names of the room" if path.name == "__init__.py" and not text else text.split("\n")[0]
     if path.suffix in (".yaml", ".md"):
         line = path.read_text().split("\n", 1)[0]
-        return line.lstrip("# ").rstrip(":") if line.startswith("#") else ""
+        return line.lstrip("# ").split(". ")[0].rstrip(":.") if line.startswith("#") else ""
     return ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -103,7 +103,8 @@ class JsonLinesWriter:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(path):
-            self._handle: IO[bytes] = path.open("ab+")
+            # Unbuffered: what a full disk refused must not be tried again, and fail again, on closing.
+            self._handle = path.open("ab+", buffering=0)
             self._cut_torn_tail()
 
     def _cut_torn_tail(self) -> None:
@@ -115,9 +116,10 @@ class JsonLinesWriter:
     def append(self, value: BaseModel | Mapping[str, Any]) -> None:
         """Write one line; it is on the disk when this returns."""
         line = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, ensure_ascii=False)
+        left = line.encode() + b"\n"
         with disk_errors(self.path):
-            self._handle.write(line.encode() + b"\n")
-            self._handle.flush()
+            while left:  # a disk that is nearly full takes a part of it
+                left = left[self._handle.write(left) :]
             os.fsync(self._handle.fileno())
 
     def __enter__(self) -> "JsonLinesWriter":

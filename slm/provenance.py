@@ -14,7 +14,7 @@ _STACK = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "datase
 def code_state() -> dict[str, str | None]:
     """`version`; in a git checkout also `commit` and `diff`, the sha256 of uncommitted changes to Python files (None:
     none); `files`, the sha256 over the package's own files, tells the code apart even without git."""
-    package = Path(slm.__file__).parent
+    package = Path(slm.__file__).resolve().parent
     files = {str(path.relative_to(package)): sha256_file(path) for path in sorted(package.rglob("*.py"))}
     commit = _git(package, "rev-parse", "HEAD")
     diff = _git(package, "diff", "HEAD", "--", "*.py") if commit else None

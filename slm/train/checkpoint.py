@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from slm.errors import JobError
-from slm.files import disk_errors
+from slm.models.cache import atomic_folder
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,16 @@ class Position:
 
 
 def save_checkpoint(folder: Path, position: Position, model: Any, optimizer: Any) -> None:
-    """Write `folder/step-000123` completely, then drop older ones. `model` is the unwrapped PEFT model."""
+    """Write `folder/step-000123` completely, then drop everything older. `model` is the unwrapped PEFT model."""
     final = folder / f"step-{position.step:06d}"
-    temporary = folder / f".step-{position.step:06d}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        with disk_errors(final):
-            # With embedding layers PEFT would ask a hub for the base model's configuration.
-            adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
-            save_file(_contiguous(adapter), temporary / "adapter.safetensors")
-            save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
-            (temporary / "position.json").write_text(json.dumps(asdict(position)))
-            _flush(temporary)
-            shutil.rmtree(final, ignore_errors=True)
-            temporary.replace(final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    for older in folder.glob("step-*"):
+    with atomic_folder(final) as temporary:
+        # With embedding layers PEFT would ask a hub for the base model's configuration.
+        adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
+        save_file(_contiguous(adapter), temporary / "adapter.safetensors")
+        save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
+        (temporary / "position.json").write_text(json.dumps(asdict(position)))
+        _flush(temporary)
+    for older in folder.iterdir():  # also what a kill left half-written
         if older != final:
             shutil.rmtree(older)
 

@@ -1,3 +1,5 @@
+"""What is counted as right, wrong and unavailable, and the interval around it."""
+
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Files of answers, ours and other systems': each answer goes to its question, or the line is named."""
+
 from pathlib import Path
 
 import pytest

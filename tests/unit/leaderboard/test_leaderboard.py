@@ -1,3 +1,5 @@
+"""The page: its rows, their order, what is unknown, and when it is stale."""
+
 import random
 from pathlib import Path
 from typing import Any

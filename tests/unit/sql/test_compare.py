@@ -1,3 +1,5 @@
+"""Results are equal as multisets, in order where that counts, and a difference is always seen."""
+
 import random
 import time
 

@@ -1,3 +1,5 @@
+"""Spider's criteria, and the shares they give on Spider dev."""
+
 import json
 import os
 from collections import Counter

@@ -1,3 +1,5 @@
+"""The query in an answer is found, whatever stands around it."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

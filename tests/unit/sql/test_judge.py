@@ -1,3 +1,5 @@
+"""Every verdict has its reason, and a gold that fails judges nobody."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""A query on one line is the same query."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

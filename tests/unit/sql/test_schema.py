@@ -1,3 +1,5 @@
+"""Tables, columns and keys as a prompt shows them."""
+
 import os
 from pathlib import Path
 

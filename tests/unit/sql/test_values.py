@@ -1,3 +1,5 @@
+"""Cells that a question names are found, few and only those."""
+
 import apsw
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""A prompt is the text that the chat template makes, split where questions part."""
+
 from types import SimpleNamespace
 
 import pytest

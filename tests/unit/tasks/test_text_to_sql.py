@@ -1,3 +1,5 @@
+"""What a text-to-SQL prompt shows, and what it must not."""
+
 import pytest
 
 from slm.data import load_dataset

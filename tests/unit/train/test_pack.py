@@ -1,3 +1,5 @@
+"""Every example is in one pack, within the budget, and predicts its own target."""
+
 from collections import Counter
 
 import torch
