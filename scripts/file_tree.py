@@ -7,6 +7,7 @@ python scripts/file_tree.py --check  fail when it is not up to date
 import ast
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,8 +22,8 @@ def first_line(path: Path) -> str:
         text = ast.get_docstring(ast.parse(path.read_text())) or ""
         return "public names of the room" if path.name == "__init__.py" and not text else text.split("\n")[0]
     if path.suffix in (".yaml", ".md"):
-        line = path.read_text().split("\n", 1)[0]
-        return line.lstrip("# ").split(". ")[0].rstrip(":.") if line.startswith("#") else ""
+        comment = takewhile(lambda line: line.startswith("# "), path.read_text().split("\n"))
+        return " ".join(line.lstrip("# ") for line in comment).split(". ")[0].rstrip(":.")
     return ""
 
 
@@ -37,7 +38,7 @@ def tree() -> str:
         if str(Path(name).parent) != folder:
             folder = str(Path(name).parent)
             lines.append(f"{folder}/")
-        lines.append(f"  {path.name:<24} {first_line(path)}".rstrip())
+        lines.append(f"  {path.name:<30} {first_line(path)}".rstrip())
     return "```text\n" + "\n".join(lines) + "\n```"
 
 
