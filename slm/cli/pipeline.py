@@ -25,7 +25,7 @@ def run_pipeline(recipe: Recipe, *, runs: Path, results: Path, leaderboard: Path
     _say("3/4 training")
     run = train(recipe, runs)
     _say(f"4/4 the tuned model answers the same questions ({run.path})")
-    after = score(tuned(run), test, timeout_s=timeout_s)
+    after = score(tuned(run, recipe), test, timeout_s=timeout_s)
     _say(f"    right: {_percent(after)}")
     publish_result(before, results, name=None)
     publish_result(after, results, name=None)

@@ -11,11 +11,11 @@ from slm.data import Dataset
 from slm.errors import InputError
 from slm.evaluate import evaluate, read_predictions_file, read_result, write_result
 from slm.files import digest, sha256_file, write_json
-from slm.generate import answerable, generate_all, read_predictions
+from slm.generate import generate_all, read_predictions
 from slm.models import find_model, model_fingerprint, pull_model
-from slm.recipe import GenerateSection, ModelSection, RunFolder, TaskSection, file_safe, load_recipe
+from slm.recipe import GenerateSection, ModelSection, Recipe, RunFolder, TaskSection, file_safe, load_recipe
 from slm.records import Generation, Result
-from slm.tasks import TextToSql
+from slm.tasks import TextToSql, prompts_digest
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Subject:
 
     def predictions(self, dataset: Dataset) -> Path:
         """Where its answers to exactly these questions, made with exactly these settings, are kept."""
-        settings = [self.task.model_dump(), self.generate.max_new_tokens, dataset.fingerprint]
+        prompts = prompts_digest(TextToSql(dataset.contexts), dataset.available)
+        settings = [self.task.model_dump(), self.generate.max_new_tokens, prompts]
         return self.run.predictions(f"{dataset.name}-{digest(settings)[:8]}")
 
 
@@ -43,8 +44,8 @@ def untuned(
     return Subject(folder, model, task or TaskSection(), generate or GenerateSection(), None)
 
 
-def tuned(run: RunFolder) -> Subject:
-    """The model of a finished training."""
+def tuned(run: RunFolder, recipe: Recipe | None = None) -> Subject:
+    """The model of a finished training, asked as `recipe` says, by default its own."""
     if not run.card.is_file():
         raise InputError(
             "not a finished training run",
@@ -52,7 +53,7 @@ def tuned(run: RunFolder) -> Subject:
             expected="a folder with card.json",
             hint="slm train RECIPE",
         )
-    recipe = load_recipe(str(run.recipe))
+    recipe = recipe or load_recipe(str(run.recipe))
     return Subject(run, recipe.model, recipe.task, recipe.generate, run.adapter)
 
 
@@ -70,7 +71,7 @@ def answer(subject: Subject, dataset: Dataset) -> dict[str, Generation]:
     """The subject's answers to the data set; the model is loaded only if some are missing."""
     out = subject.predictions(dataset)
     have = read_predictions(out)
-    if all(example.id in have for example in answerable(dataset)):
+    if all(example.id in have for example in dataset.available):
         return have
     from slm.generate.local import load_local
 

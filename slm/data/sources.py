@@ -31,6 +31,11 @@ class Dataset:
     fingerprint: str
     report_by: tuple[str, ...] = ("difficulty",)
 
+    @property
+    def available(self) -> tuple[Example, ...]:
+        """The examples whose context is there; the others can be neither answered nor judged."""
+        return tuple(example for example in self.examples if example.context_id in self.contexts)
+
 
 @dataclass(frozen=True)
 class _Source:

@@ -1,13 +1,12 @@
 """Predictions on disk: appended as they come; a killed run continues without repeating or losing a row."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from slm.data import Dataset
 from slm.files import JsonLinesWriter, read_records
 from slm.generate.backend import Backend
 from slm.progress import Meter
-from slm.records import Example, Generation
+from slm.records import Generation
 from slm.tasks import Task
 
 
@@ -17,7 +16,7 @@ def generate_all(backend: Backend, task: Task, dataset: Dataset, out: Path) -> d
     Answers that `out` holds already are kept; only the missing ones are asked.
     """
     answers = read_predictions(out)
-    asked = answerable(dataset)
+    asked = dataset.available
     missing = [example for example in asked if example.id not in answers]
     requests = [(example.id, task.prompt(example)) for example in missing]
     with (
@@ -36,11 +35,6 @@ def read_predictions(path: Path) -> dict[str, Generation]:
     if not path.is_file():
         return {}
     return {generation.example_id: generation for generation in read_records(path, Generation, torn_tail=True)}
-
-
-def answerable(dataset: Dataset) -> Sequence[Example]:
-    """The examples whose context is there."""
-    return [example for example in dataset.examples if example.context_id in dataset.contexts]
 
 
 def _shorten(text: str, width: int = 60) -> str:

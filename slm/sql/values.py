@@ -1,4 +1,4 @@
-"""Cells of a database that a question names: they tell a model which column a word belongs to, and how it is spelled."""
+"""Cells of a database that a question names: which column a word belongs to, and how the database spells it."""
 
 import re
 from collections.abc import Iterator

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from slm.files import digest
 from slm.records import Example, Prompt, Verdict
 
 
@@ -20,3 +21,9 @@ class Task(Protocol):
     def grade(self, answers: Iterable[tuple[Example, str]], *, timeout_s: float) -> Iterator[Verdict]:
         """One verdict an answer, in order."""
         ...
+
+
+def prompts_digest(task: Task, examples: Iterable[Example]) -> str:
+    """Hex sha256 of what is asked, word for word: another wording of the prompt is another experiment."""
+    prompts = ((example.id, task.prompt(example)) for example in examples)
+    return digest([[number, prompt.context, prompt.question] for number, prompt in prompts])

@@ -15,13 +15,14 @@ from slm.files import digest, sha256_file, write_json, write_text
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
 from slm.records import Example
-from slm.tasks import Renderer, TextToSql
+from slm.tasks import Renderer, TextToSql, prompts_digest
 
 
 def run_folder(recipe: Recipe, dataset: Dataset, runs: Path) -> RunFolder:
-    """The folder of this recipe on this data and this model: another one as soon as any of the three changes."""
+    """The folder of this recipe on this data, prompts and model: another one as soon as any of them changes."""
     model = model_fingerprint(find_model(recipe.model.name))
-    identity = digest([training_hash(recipe), dataset.fingerprint, model])
+    prompts = prompts_digest(TextToSql(dataset.contexts), dataset.available)
+    identity = digest([training_hash(recipe), dataset.fingerprint, prompts, model])
     return RunFolder(runs / f"{recipe.name}-{identity[:8]}")
 
 
@@ -84,13 +85,13 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
 
     started = datetime.now(UTC)
     folder = pull_model(recipe.model.name)
-    usable = [example for example in dataset.examples if example.context_id in dataset.contexts]
+    examples = dataset.available
     renderer = Renderer(load_tokenizer(folder), chat=recipe.task.template)
     set_seed(recipe.train.seed)
     base = load_model(folder, dtype=recipe.model.dtype, quantize=recipe.model.quantize)
     use_shared_attention(base)
     config = base.config
-    encoded = encode(usable, TextToSql(dataset.contexts), renderer, longest=config.max_position_embeddings)
+    encoded = encode(examples, TextToSql(dataset.contexts), renderer, longest=config.max_position_embeddings)
     steps = plan_steps(encoded, recipe.train)
     model = add_lora(base, recipe.lora)
     loop = Loop(model, config, recipe.train, checkpoints=run.checkpoints, metrics=run.metrics, accelerator=accelerator)
@@ -99,7 +100,8 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
         save_adapter(accelerator.unwrap_model(loop.model), run.adapter)
         trainable, everything = count_parameters(model)
         write_json(
-            run.card, _card(recipe, run, dataset, usable, (everything - trainable, trainable), started, asdict(totals))
+            run.card,
+            _card(recipe, run, dataset, examples, (everything - trainable, trainable), started, asdict(totals)),
         )
     accelerator.wait_for_everyone()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slm.data import Dataset
-from slm.generate import answerable, generate_all, read_predictions
+from slm.generate import generate_all, read_predictions
 from slm.records import Example, Generation, Prompt
 
 EXAMPLES = tuple(Example(id=f"q{n}", context_id="shop", question=f"How many {n}?") for n in range(6))
@@ -84,7 +84,7 @@ def test_a_question_without_its_database_is_not_asked(tmp_path):
     dataset = Dataset("mine", (elsewhere, *EXAMPLES[:2]), DATASET.contexts, "fingerprint")
     backend = Answering()
     generate_all(backend, Questions(), dataset, tmp_path / "mine.jsonl")
-    assert backend.asked == ["q0", "q1"] == [example.id for example in answerable(dataset)]
+    assert backend.asked == ["q0", "q1"] == [example.id for example in dataset.available]
 
 
 def test_no_file_is_no_answers(tmp_path):
