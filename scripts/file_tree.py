@@ -22,7 +22,7 @@ def first_line(path: Path) -> str:
         text = ast.get_docstring(ast.parse(path.read_text())) or ""
         return "public names of the room" if path.name == "__init__.py" and not text else text.split("\n")[0]
     if path.suffix in (".yaml", ".md"):
-        comment = takewhile(lambda line: line.startswith("# "), path.read_text().split("\n"))
+        comment = takewhile(lambda line: line[:2] == "# " and line[2:3] != " ", path.read_text().split("\n"))
         return " ".join(line.lstrip("# ") for line in comment).split(". ")[0].rstrip(":.")
     return ""
 

@@ -47,9 +47,14 @@ def test_nothing_to_do_and_an_error_still_end_with_a_line(clock, capsys):
     with Meter("judge", 0, unit="answers"):
         pass
     assert capsys.readouterr().err == "judge: 0/0 answers, 0.00 answers/s\n"
-    with pytest.raises(ValueError, match="stop"), Meter("judge", 3, unit="answers") as meter:
-        meter.advance()
-        raise ValueError("stop")
+
+    def fail() -> None:
+        with Meter("judge", 3, unit="answers") as meter:
+            meter.advance()
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
     assert "judge: 1/3 answers" in capsys.readouterr().err
 
 

@@ -34,7 +34,10 @@ def index(tmp_path_factory):
         ("Who lives in York?", ["customers.city = 'York'"]),
         ("who lives in york", ["customers.city = 'York'"]),
         ("Where are the York Tea Rooms?", ["customers.name = 'York Tea Rooms'"]),
-        ("Which café is in Leeds?", ["customers.\"kind of\" = 'café'", "customers.city = 'Leeds'", "suppliers.town = 'Leeds'"]),
+        (
+            "Which café is in Leeds?",
+            ["customers.\"kind of\" = 'café'", "customers.city = 'Leeds'", "suppliers.town = 'Leeds'"],
+        ),
         ("The city of O'Brien & Sons", ["customers.name = 'O''Brien & Sons'"]),
         ("List all customers of age 40 since 2024-05-12", []),
         ("Customers in CA", ["customers.city = 'CA'"]),

@@ -1,4 +1,4 @@
-"""A training job: its folder stands for recipe, data and model; done once; what it could not use is counted."""
+"""A training job: its folder stands for recipe, data, prompts and model; done once; what it could not use is counted."""
 
 import json
 import sqlite3
@@ -54,7 +54,7 @@ def test_a_training_is_done_once_and_its_card_says_what_was_used(tiny, spider, t
     assert train(recipe_for(tiny, spider, checkpoint_every=7), tmp_path / "runs") == run
 
 
-def test_another_recipe_and_other_data_are_other_folders(tiny, spider, tmp_path):
+def test_another_recipe_other_prompts_and_other_data_are_other_folders(tiny, spider, tmp_path, monkeypatch):
     def folder(**settings):
         recipe = recipe_for(tiny, spider, **settings)
         return job.run_folder(recipe, job.training_data(recipe), tmp_path).path
@@ -62,6 +62,9 @@ def test_another_recipe_and_other_data_are_other_folders(tiny, spider, tmp_path)
     first = folder()
     assert folder() == first
     assert folder(learning_rate=2e-2) != first
+    with monkeypatch.context() as patch:
+        patch.setattr("slm.tasks.text_to_sql._INSTRUCTION", "Ask nicely.")
+        assert folder() != first
     with sqlite3.connect(spider / "database" / "shop" / "shop.sqlite") as database:
         database.execute("INSERT INTO orders VALUES (1, 2.5)")
     assert folder() != first
