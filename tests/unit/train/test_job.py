@@ -1,4 +1,4 @@
-"""A training job: its folder stands for recipe, data, prompts and model; done once; what it could not use is counted."""
+"""A training job: done once for the same recipe, data, prompts and model; what it could not use is counted."""
 
 import json
 import sqlite3
