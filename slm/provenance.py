@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from slm.files import digest, sha256_file
 _STACK = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "datasets", "vllm", "sqlglot", "apsw")
 
 
+@cache
 def code_state() -> dict[str, str | None]:
     """`version`; in a git checkout also `commit` and `diff`, the sha256 of uncommitted changes to Python files (None:
     none); `files`, the sha256 over the package's own files, tells the code apart even without git."""

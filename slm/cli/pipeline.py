@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from slm import provenance
 from slm.cli.subjects import publish_result, score, tuned, untuned
 from slm.data import load_dataset
 from slm.files import write_text
@@ -15,6 +16,7 @@ from slm.train import train
 
 def run_pipeline(recipe: Recipe, *, runs: Path, results: Path, leaderboard: Path, accept_license: bool) -> list[Result]:
     """Returns the results before and after training, both published, and rewrites the leaderboard."""
+    provenance.code_state()  # of now: the files may change while the job runs
     _say(f"1/4 {recipe.name}: model {recipe.model.name}, training data {recipe.data.train}")
     pull_model(recipe.model.name, accept_license=accept_license)
     test = load_dataset(recipe.evaluate.suite, databases=recipe.evaluate.databases, limit=recipe.evaluate.limit)

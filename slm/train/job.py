@@ -45,6 +45,7 @@ def train(recipe: Recipe, runs: Path) -> RunFolder:
 
     Runs alike alone and in every process of `accelerate launch`. Killed, it continues from its newest checkpoint.
     """
+    provenance.code_state()  # of now: the files may change while the job runs
     accelerator = _accelerator()
     pull_model(recipe.model.name)
     dataset = training_data(recipe)

@@ -8,6 +8,8 @@ import pytest
 import slm
 from slm import provenance
 
+code_state = provenance.code_state.__wrapped__  # without the cache, which keeps the state of the start
+
 
 def git(folder, *arguments: str) -> str:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
@@ -37,17 +39,17 @@ def checkout(package):
 
 
 def test_a_commit_and_no_diff_while_nothing_is_changed(checkout):
-    state = provenance.code_state()
+    state = code_state()
     assert state["version"] == slm.__version__
     assert state["commit"] == git(checkout, "rev-parse", "HEAD")
     assert state["diff"] is None
 
 
 def test_an_edit_that_is_not_committed_shows_and_each_one_differently(checkout):
-    states = [provenance.code_state()]
+    states = [code_state()]
     for text in ("a = 2\n", "a = 3\n"):
         (checkout / "code.py").write_text(text)
-        states.append(provenance.code_state())
+        states.append(code_state())
     assert states[1]["diff"] is not None
     assert len({state["diff"] for state in states}) == 3
     assert len({state["files"] for state in states}) == 3
@@ -55,10 +57,10 @@ def test_an_edit_that_is_not_committed_shows_and_each_one_differently(checkout):
 
 
 def test_without_a_checkout_the_files_tell_the_code_apart(package):
-    before = provenance.code_state()
+    before = code_state()
     assert (before["commit"], before["diff"]) == (None, None)
     (package / "code.py").write_text("a = 2\n")
-    assert provenance.code_state()["files"] != before["files"]
+    assert code_state()["files"] != before["files"]
 
 
 def test_the_checkout_of_another_project_is_not_ours(package):
@@ -66,7 +68,7 @@ def test_the_checkout_of_another_project_is_not_ours(package):
     outer = package.parent.parent
     git(outer, "init", "--quiet")
     git(outer, "commit", "--quiet", "--allow-empty", "-m", "theirs")
-    assert provenance.code_state()["commit"] is None
+    assert code_state()["commit"] is None
 
 
 def test_versions_are_those_of_what_is_installed():
@@ -81,6 +83,6 @@ def test_no_secret_and_no_path_is_told(checkout, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret_token")
     git(checkout, "remote", "add", "origin", "https://user:secret_password@example.org/slm.git")
     (checkout / "code.py").write_text("key = 'secret_key'\n")
-    told = json.dumps([provenance.code_state(), provenance.versions(), provenance.machine()])
+    told = json.dumps([code_state(), provenance.versions(), provenance.machine()])
     assert "secret" not in told
     assert str(checkout) not in told
