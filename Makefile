@@ -17,6 +17,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/slm leaderboard --check
 
 # Set up again whenever the dependencies change.
 $(READY): pyproject.toml constraints.txt

@@ -48,6 +48,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     """One column a result, one row a figure, with 95 % intervals; below, what the wrong answers were."""
     from rich.table import Table
 
+    from slm.leaderboard import tag_columns
+
     first = results[0]
     judged = f"{first.accuracy.total} questions judged"
     missing = f", {first.unavailable} unavailable" if first.unavailable else ""
@@ -56,9 +58,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     for result in results:
         table.add_column(result.run, justify="right")
     table.add_row("execution accuracy", *(_rate(result.accuracy) for result in results), style="bold")
-    for tag, rates in first.by_tag.items():
-        for value in rates:
-            table.add_row(f"{tag}: {value}", *(_rate(result.by_tag.get(tag, {}).get(value)) for result in results))
+    for name, (tag, value) in tag_columns(results).items():
+        table.add_row(name, *(_rate(result.by_tag.get(tag, {}).get(value)) for result in results))
     for name, unit in (("completion_tokens", "tokens"), ("seconds", "s")):
         figures = [getattr(result, f"{name}_per_question") for result in results]
         if any(figure is not None for figure in figures):
@@ -67,7 +68,7 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     console.print(table)
     for result in results:
         reasons = ", ".join(f"{count} {reason}" for reason, count in result.by_reason.items())
-        console.print(f"{result.run}: {reasons}", soft_wrap=True)
+        console.print(f"{result.run}: {reasons}", highlight=False)
 
 
 def _rate(rate: Rate | None) -> str:

@@ -40,17 +40,22 @@ def render_leaderboard(results: Sequence[Result]) -> str:
 
 def _section(results: list[Result]) -> str:
     first = results[0]
-    tags = sorted({(tag, value) for result in results for tag, values in result.by_tag.items() for value in values})
-    tags.sort(key=lambda pair: _TAG_ORDER.index(pair[1]) if pair[1] in _TAG_ORDER else len(_TAG_ORDER))
-    values = [value for _, value in tags]
-    names = [value if values.count(value) == 1 else f"{tag}: {value}" for tag, value in tags]
-    head = ["model", "tuned", "size", "accuracy", "right / judged", *names, "tokens", "seconds", "run"]
+    tags = tag_columns(results)
+    head = ["model", "tuned", "size", "accuracy", "right / judged", *tags, "tokens", "seconds", "run"]
     head += ["code", "data", "model", "adapter"]
-    rows = [_row(result, tags) for result in sorted(results, key=_best_first)]
+    rows = [_row(result, tags.values()) for result in sorted(results, key=_best_first)]
     questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
     return "\n".join(
         [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
     )
+
+
+def tag_columns(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
+    """Column name to (tag, value): the value alone where that is clear, in the order that people expect."""
+    tags = sorted({(tag, value) for result in results for tag, values in result.by_tag.items() for value in values})
+    tags.sort(key=lambda pair: _TAG_ORDER.index(pair[1]) if pair[1] in _TAG_ORDER else len(_TAG_ORDER))
+    values = [value for _, value in tags]
+    return {(value if values.count(value) == 1 else f"{tag}: {value}"): (tag, value) for tag, value in tags}
 
 
 def _best_first(result: Result) -> tuple[float, str, str]:
