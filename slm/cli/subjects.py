@@ -64,7 +64,10 @@ def choose_subject(*, run: Path | None, model: str | None, runs: Path, accept_li
     if model is not None and run is None:
         pull_model(model, accept_license=accept_license)
         return untuned(ModelSection(name=model), runs)
-    raise InputError("it is not clear who shall answer", expected="one of --run FOLDER, --model NAME")
+    raise InputError(
+        "it is not clear who shall answer",
+        expected="one of --run FOLDER, --model NAME, and with slm eval --predictions FILE",
+    )
 
 
 def answer(subject: Subject, dataset: Dataset) -> dict[str, Generation]:
