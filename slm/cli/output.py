@@ -46,6 +46,7 @@ def emit_results(results: Sequence[Result], *, as_json: bool) -> None:
 
 def print_results(results: Sequence[Result], console: Console) -> None:
     """One column a result, one row a figure, with 95 % intervals; below, what the wrong answers were."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from slm.leaderboard import tag_columns
@@ -53,7 +54,7 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     first = results[0]
     judged = f"{first.accuracy.total} questions judged"
     missing = f", {first.unavailable} unavailable" if first.unavailable else ""
-    table = Table(title=f"{first.suite}: {judged}{missing}", title_justify="left")
+    table = Table(title=f"{first.suite}: {judged}{missing}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("right, with 95 % interval")
     for result in results:
         table.add_column(result.run, justify="right")
@@ -67,7 +68,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
             table.add_row(label, *("–" if figure is None else f"{figure:.2f} {unit}" for figure in figures))
     console.print(table)
     for result in results:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in result.by_reason.items())
+        by_count = sorted(result.by_reason.items(), key=lambda item: -item[1])
+        reasons = ", ".join(f"{count} {reason}" for reason, count in by_count)
         console.print(f"{result.run}: {reasons}", highlight=False)
 
 
