@@ -38,8 +38,9 @@ def generate(
 
     subject = choose_subject(run=run, model=model, runs=runs, accept_license=accept_license)
     dataset = load_dataset(suite, databases=databases, limit=limit)
-    answers = answer(subject, dataset)
-    emit([{"answers": len(answers), "file": str(subject.predictions(dataset))}], as_json=as_json)
+    out = subject.predictions(dataset)
+    answers = answer(subject, dataset, out)
+    emit([{"answers": len(answers), "file": str(out)}], as_json=as_json)
 
 
 def evaluate(

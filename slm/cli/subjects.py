@@ -70,9 +70,8 @@ def choose_subject(*, run: Path | None, model: str | None, runs: Path, accept_li
     )
 
 
-def answer(subject: Subject, dataset: Dataset) -> dict[str, Generation]:
-    """The subject's answers to the data set; the model is loaded only if some are missing."""
-    out = subject.predictions(dataset)
+def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generation]:
+    """The subject's answers to the data set, kept in `out`; the model is loaded only if some are missing."""
     have = read_predictions(out)
     if all(example.id in have for example in dataset.available):
         return have
@@ -86,10 +85,11 @@ def answer(subject: Subject, dataset: Dataset) -> dict[str, Generation]:
 
 def score(subject: Subject, dataset: Dataset, *, timeout_s: float) -> Result:
     """Answer, execute and judge. A result made by the same code from the same answers is not made again."""
-    answers = answer(subject, dataset)
+    out = subject.predictions(dataset)
+    answers = answer(subject, dataset, out)
     entry = find_model(subject.model.name)
     adapter = subject.adapter / "adapter_model.safetensors" if subject.adapter else None
-    card = _card(dataset, subject.predictions(dataset), timeout_s) | {
+    card = _card(dataset, out, timeout_s) | {
         "model": model_fingerprint(entry),
         "adapter": sha256_file(adapter) if adapter else None,
     }

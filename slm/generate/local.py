@@ -56,7 +56,7 @@ class LocalBackend:
         """Answers come batch by batch; a context stays in the cache from one of its batches to the next."""
         rendered = [(example_id, self.renderer.render(prompt)) for example_id, prompt in requests]
         contexts: tuple[tuple[int, ...], ...] = ()
-        cache, shared = DynamicCache(), self._layout([], 0, [])
+        cache, shared = DynamicCache(), self._layout([], [], [])
         for batch in plan_batches(rendered, self.batch_size):
             began = time.monotonic()
             wanted = tuple(dict.fromkeys(prompt.context_ids for _, prompt in batch))
@@ -80,15 +80,14 @@ class LocalBackend:
         ids = [token for context in contexts for token in context]
         position = [place for context in contexts for place in range(len(context))]
         numbers = [number for number, context in enumerate(contexts) for _ in context]
-        layout = self._layout(position, 0, numbers)
+        layout = self._layout(position, numbers, [0] * len(ids))
         if ids:
             self._forward(ids, layout, cache, logits_at=[len(ids) - 1])
         return layout
 
-    def _layout(self, position: list[int], branch: int | list[int], context: list[int]) -> Layout:
-        branches = [branch] * len(position) if isinstance(branch, int) else branch
+    def _layout(self, position: list[int], context: list[int], branch: list[int]) -> Layout:
         make = partial(torch.tensor, dtype=torch.long, device=self.device)
-        return Layout(make(position), make(context), make(branches))
+        return Layout(make(position), make(context), make(branch))
 
     def _decode(self, branches: Sequence[_Branch], shared: Layout, cache: DynamicCache, began: float) -> float:
         """Decode until every branch has ended or is too long; returns seconds to the first tokens."""
@@ -121,7 +120,7 @@ class LocalBackend:
             position.extend(range(done, done + len(tokens)))
             numbers.extend([number] * len(tokens))
             contexts.extend([branch.context] * len(tokens))
-        return self._layout(position, numbers, contexts)
+        return self._layout(position, contexts, numbers)
 
     def _forward(self, ids: list[int], layout: Layout, cache: DynamicCache, logits_at: Sequence[int]) -> Tensor:
         """Logits [len(logits_at), vocabulary] of the newest tokens `ids`, the last ones of `layout`."""

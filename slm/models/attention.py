@@ -46,10 +46,6 @@ class Layout:
         """This layout on another device."""
         return Layout(self.position.to(device), self.context.to(device), self.branch.to(device))
 
-    def head(self, tokens: int) -> "Layout":
-        """The first `tokens` tokens."""
-        return Layout(self.position[:tokens], self.context[:tokens], self.branch[:tokens])
-
 
 def packed_mask(config: Any, layout: Layout, queries: int, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
     """The attention mask of the last `queries` tokens over all tokens of `layout`, as the model expects it.
