@@ -50,16 +50,32 @@ class Generation(Record):
     error: str | None = None
 
 
-class Verdict(Record):
-    """The judgement of one answer. `correct` is `None` where nothing could be judged (the database is not there).
+class Readings(Record):
+    """Whether public scripts would call the same answer right: BIRD's EX, and Spider's test-suite script."""
 
-    `reason` is `correct`, or a snake_case kind of failure; `detail` is for people.
+    bird: bool
+    test_suite: bool
+
+
+class Verdict(Record):
+    """The judgement of one answer.
+
+    `correct` is `None` where nothing can be said: the database is not there, the gold fails, or both results are empty
+    and no further instance has rows. `level` is how much stands behind it: `wrong`, `equal_on_shipped_data`,
+    `equal_on_N_instances` or `proved`. `reason` is `correct`, `gold_ambiguous` (right, but the gold's LIMIT cuts a tie)
+    or a snake_case kind of failure, `detail` is for people. `fragile`: only data that break a constraint which the
+    shipped rows suggest, but the schema does not declare, tell the answer from the gold. `witness` is the smallest data
+    that was found to tell them apart: rows by table, and both results.
     """
 
     example_id: str
     correct: bool | None
+    level: str | None = None
     reason: str
     detail: str | None = None
+    readings: Readings | None = None
+    fragile: bool = False
+    witness: dict[str, Any] | None = None
     gold_ms: float | None = None
     prediction_ms: float | None = None
 
@@ -75,7 +91,13 @@ class Rate(Record):
 
 
 class Result(Record):
-    """One evaluation: the figures, and everything needed to trace them."""
+    """One evaluation: the figures, and everything needed to trace them.
+
+    `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
+    further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` what the shipped data alone would say,
+    and `fragile` of the right answers are told apart by data that break an undeclared constraint. `readings`: what
+    BIRD's EX and Spider's test-suite script would call right.
+    """
 
     run: str
     suite: str
@@ -86,6 +108,12 @@ class Result(Record):
     unavailable: int
     questions_fingerprint: str
     accuracy: Rate
+    undetermined: int = 0
+    instances: int = 0
+    accuracy_shipped: Rate | None = None
+    fragile: int = 0
+    readings: dict[str, Rate] = Field(default_factory=dict)
+    by_level: dict[str, int] = Field(default_factory=dict)
     by_reason: dict[str, int]
     by_tag: dict[str, dict[str, Rate]]
     prompt_tokens_per_question: float | None = None

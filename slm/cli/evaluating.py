@@ -53,6 +53,9 @@ def evaluate(
     databases: Databases = None,
     limit: Limit = None,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = 30.0,
+    instances: Annotated[
+        int, typer.Option(min=0, help="Try what is right on so many further instances of its database.")
+    ] = 0,
     name: Annotated[
         str | None, typer.Option(help="Name on the leaderboard; by default the run's or the file's.")
     ] = None,
@@ -73,10 +76,10 @@ def evaluate(
     if predictions is not None:
         if run is not None or model is not None:
             raise InputError("both a file and a model are given", expected="one of --predictions, --run, --model")
-        result = score_file(predictions, dataset, name=name, runs=runs, timeout_s=timeout_s)
+        result = score_file(predictions, dataset, name=name, runs=runs, timeout_s=timeout_s, instances=instances)
     else:
         subject = choose_subject(run=run, model=model, runs=runs, accept_license=accept_license)
-        result = score(subject, dataset, timeout_s=timeout_s)
+        result = score(subject, dataset, timeout_s=timeout_s, instances=instances)
     if publish:
         print(f"published: {publish_result(result, results, name=name)}", file=sys.stderr)
     emit_results([result], as_json=as_json)

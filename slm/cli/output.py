@@ -59,6 +59,13 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     for result in results:
         table.add_column(result.run, justify="right")
     table.add_row("execution accuracy", *(_rate(result.accuracy) for result in results), style="bold")
+    if any(result.undetermined for result in results):
+        table.add_row("undetermined, not counted as right", *(str(result.undetermined) for result in results))
+    if any(result.accuracy_shipped for result in results):
+        table.add_row("on the shipped data alone", *(_rate(result.accuracy_shipped) for result in results))
+    for name, label in (("bird", "as BIRD's script reads it"), ("test_suite", "as Spider's script reads it")):
+        if any(name in result.readings for result in results):
+            table.add_row(label, *(_rate(result.readings.get(name)) for result in results))
     for name, (tag, value) in tag_columns(results).items():
         table.add_row(name, *(_rate(result.by_tag.get(tag, {}).get(value)) for result in results))
     for name, unit in (("completion_tokens", "tokens"), ("seconds", "s")):

@@ -83,27 +83,31 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
     return generate_all(backend, TextToSql(dataset.contexts), dataset, out)
 
 
-def score(subject: Subject, dataset: Dataset, *, timeout_s: float) -> Result:
+def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: int = 0) -> Result:
     """Answer, execute and judge. A result made by the same code from the same answers is not made again."""
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
     entry = find_model(subject.model.name)
     adapter = subject.adapter / "adapter_model.safetensors" if subject.adapter else None
-    card = _card(dataset, out, timeout_s) | {
+    card = _card(dataset, out, timeout_s, instances) | {
         "model": model_fingerprint(entry),
         "adapter": sha256_file(adapter) if adapter else None,
     }
     who = {"model": subject.model.name, "tuned": adapter is not None, "parameters": entry.parameters}
-    return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s)
+    return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
 
 
-def score_file(file: Path, dataset: Dataset, *, name: str | None, runs: Path, timeout_s: float) -> Result:
+def score_file(
+    file: Path, dataset: Dataset, *, name: str | None, runs: Path, timeout_s: float, instances: int = 0
+) -> Result:
     """Judge answers that somebody else's system gave."""
     answers = read_predictions_file(file, dataset)
     title = name or file.stem
     run = RunFolder(runs / file_safe(title))
     who = {"model": title, "tuned": None, "parameters": None}
-    return _judge(run, dataset, answers, who, _card(dataset, file, timeout_s), timeout_s=timeout_s)
+    return _judge(
+        run, dataset, answers, who, _card(dataset, file, timeout_s, instances), timeout_s=timeout_s, instances=instances
+    )
 
 
 def publish_result(result: Result, results: Path, *, name: str | None) -> Path:
@@ -122,18 +126,26 @@ def _judge(
     card: dict[str, Any],
     *,
     timeout_s: float,
+    instances: int,
 ) -> Result:
     done = read_result(run, dataset)
     if done is not None and done.card == card:
         return done
     result, verdicts = evaluate(
-        dataset, answers, TextToSql(dataset.contexts), run=run.path.name, card=card, timeout_s=timeout_s, **who
+        dataset,
+        answers,
+        TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text),
+        run=run.path.name,
+        card=card,
+        timeout_s=timeout_s,
+        instances=instances,
+        **who,
     )
     write_result(run, result, verdicts)
     return result
 
 
-def _card(dataset: Dataset, predictions: Path, timeout_s: float) -> dict[str, Any]:
+def _card(dataset: Dataset, predictions: Path, timeout_s: float, instances: int) -> dict[str, Any]:
     return {
         "code": provenance.code_state(),
         "versions": provenance.versions(),
@@ -142,4 +154,5 @@ def _card(dataset: Dataset, predictions: Path, timeout_s: float) -> dict[str, An
         "model": None,
         "predictions": sha256_file(predictions),
         "timeout_s": timeout_s,
+        "instances": instances,
     }

@@ -23,6 +23,7 @@ class Dataset:
 
     `contexts`: context id to database file; a database that is not there is not in it. `fingerprint`: hex sha256 over
     ids, questions, hints, targets and the bytes of the databases. `report_by`: the tags that a report breaks down by.
+    `double_quoted_text`: whether "x" may be a text in its queries where no column is called x.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Dataset:
     contexts: Mapping[str, Path]
     fingerprint: str
     report_by: tuple[str, ...] = ("difficulty",)
+    double_quoted_text: bool = False
 
     @property
     def available(self) -> tuple[Example, ...]:
@@ -48,6 +50,7 @@ class _Source:
     keys: Keys
     report_by: tuple[str, ...] = ("difficulty",)
     suite: SuiteInfo | None = None
+    double_quoted_text: bool = False
     # In the user's own file an unknown database is a mistake; a public set may come without all of its databases.
     own: bool = False
 
@@ -109,7 +112,14 @@ def load_dataset(ref: str, *, databases: Path | None = None, limit: int | None =
     rows = _sample(rows, limit, seed)
     examples = tuple(_example(row, ids[row.db]) for row in rows)
     contexts = {ids[row.db]: path for row in rows if (path := files.find(row.db))}
-    return Dataset(source.name, examples, contexts, _fingerprint(examples, contexts), source.report_by)
+    return Dataset(
+        source.name,
+        examples,
+        contexts,
+        _fingerprint(examples, contexts),
+        source.report_by,
+        source.double_quoted_text,
+    )
 
 
 def _locate(ref: str, databases: Path | None) -> _Source:
@@ -125,7 +135,8 @@ def _locate(ref: str, databases: Path | None) -> _Source:
         raise suite.missing(f"file {' or '.join(suite.splits[split])}")
     if folder is None:
         raise suite.missing(f"folder {suite.databases}")
-    return _Source(ref, split, file, (folder,), suite.keys, suite.report_by, suite)
+    quoted = suite.double_quoted_text
+    return _Source(ref, split, file, (folder,), suite.keys, suite.report_by, suite, double_quoted_text=quoted)
 
 
 def _locate_own(path: Path, databases: Path | None) -> _Source:
@@ -143,7 +154,7 @@ def _locate_in_folder(ref: str, folder: Path, split: str, databases: Path | None
         there = sorted(path.name for path in folder.glob("*.json*"))
         expected = f"{split}.jsonl or {split}.json in {folder}; there is {', '.join(there) or 'no such file'}"
         raise DataError("no such split", where=ref, expected=expected)
-    return _Source(ref, split, file, (databases or folder / "database",), SPIDER_KEYS)
+    return _Source(ref, split, file, (databases or folder / "database",), SPIDER_KEYS, double_quoted_text=True)
 
 
 def _no_databases(source: _Source, rows: Sequence[Row]) -> DataError:

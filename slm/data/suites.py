@@ -44,6 +44,8 @@ class _SuiteFile(_Strict):
     databases: str
     report_by: list[str] = []
     data_folder: str | None = None
+    # Whether "x" may be a text in its queries where no column is called x.
+    double_quoted_text: bool = False
     get: str = ""
     keys: Keys = Keys()
 
@@ -67,6 +69,7 @@ class SuiteInfo:
     databases: str
     keys: Keys
     get: str
+    double_quoted_text: bool
 
     @property
     def present(self) -> bool:

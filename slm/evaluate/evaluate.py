@@ -10,6 +10,8 @@ from slm.progress import Meter
 from slm.records import Example, Generation, Rate, Result, Verdict
 from slm.tasks import Task
 
+_UNAVAILABLE = {"database_unavailable", "gold_failed"}
+
 
 def evaluate(
     dataset: Dataset,
@@ -22,21 +24,23 @@ def evaluate(
     parameters: int | None = None,
     card: Mapping[str, Any],
     timeout_s: float = 30.0,
+    instances: int = 0,
 ) -> tuple[Result, list[Verdict]]:
     """Grade `answers` (by example id); one verdict for each example of the data set, in its order.
 
     An example without an answer is wrong (`no_answer`). What cannot be judged (no database, a gold that fails) counts
-    as unavailable, neither right nor wrong. `timeout_s` is what one query may take.
+    as unavailable, neither right nor wrong; two empty results as not right. `timeout_s` is what one query may take;
+    right answers are tried on so many further `instances` of their database.
     Raises DataError if an answer is to no question of the data set.
     """
     _check_ids(dataset, answers)
     texts = [(example, answers[example.id].text if example.id in answers else "") for example in dataset.examples]
     verdicts = []
     with Meter(f"judge {dataset.name}", len(texts), unit="answers") as meter:
-        for verdict in task.grade(texts, timeout_s=timeout_s):
+        for verdict in task.grade(texts, timeout_s=timeout_s, instances=instances):
             verdicts.append(_name_missing(verdict, answers.get(verdict.example_id)))
             meter.advance()
-    judged = [verdict for verdict in verdicts if verdict.correct is not None]
+    judged = [verdict for verdict in verdicts if verdict.reason not in _UNAVAILABLE]
     given = [answers[example.id] for example in dataset.examples if example.id in answers]
     result = Result(
         run=run,
@@ -48,6 +52,12 @@ def evaluate(
         unavailable=len(verdicts) - len(judged),
         questions_fingerprint=dataset.fingerprint,
         accuracy=accuracy(judged),
+        undetermined=sum(verdict.correct is None for verdict in judged),
+        instances=instances,
+        accuracy_shipped=_rate(map(_is_right_on_shipped, judged)) if instances else None,
+        fragile=sum(verdict.fragile for verdict in judged),
+        readings=_readings(judged),
+        by_level=dict(Counter(verdict.level for verdict in judged if verdict.level).most_common()),
         by_reason=dict(Counter(verdict.reason for verdict in verdicts).most_common()),
         by_tag=dict(_by_tag(dataset.examples, judged, dataset.report_by)),
         prompt_tokens_per_question=_mean(each.prompt_tokens for each in given),
@@ -60,13 +70,32 @@ def evaluate(
 
 def accuracy(judged: Sequence[Verdict]) -> Rate:
     """The share that is right, with its 95 % Wilson score interval (Wilson 1927)."""
-    right, total = sum(bool(verdict.correct) for verdict in judged), len(judged)
+    return _rate(bool(verdict.correct) for verdict in judged)
+
+
+def _rate(outcomes: Iterable[bool]) -> Rate:
+    right, total = 0, 0
+    for outcome in outcomes:
+        right, total = right + outcome, total + 1
     if total == 0:
         return Rate(right=0, total=0, value=None, low=None, high=None)
     from scipy.stats import binomtest  # takes most of a second to import
 
     interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
     return Rate(right=right, total=total, value=right / total, low=float(interval.low), high=float(interval.high))
+
+
+def _is_right_on_shipped(verdict: Verdict) -> bool:
+    return bool(verdict.correct) or verdict.reason == "separated_on_instance"
+
+
+def _readings(judged: Sequence[Verdict]) -> dict[str, Rate]:
+    if not any(verdict.readings for verdict in judged):
+        return {}
+    return {
+        name: _rate(bool(verdict.readings and getattr(verdict.readings, name)) for verdict in judged)
+        for name in ("bird", "test_suite")
+    }
 
 
 def _check_ids(dataset: Dataset, answers: Mapping[str, Generation]) -> None:

@@ -1,121 +1,222 @@
 """Pairs of gold and predicted SQL in, verdicts out."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby, islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import sqlglot
-from sqlglot import TokenType
-from sqlglot.errors import TokenError
-
-from slm.records import Verdict
-from slm.sql.execute import Pool
+from slm.files import sha256_file
+from slm.records import Readings, Verdict
+from slm.sql.engines.sqlite import database_uri
 from slm.sql.hints import with_hint
+from slm.sql.pairs import Pair
+from slm.sql.sandbox.pool import Pool, Task
+from slm.sql.store import Store
 
-_AHEAD = 1024  # verdicts kept at most while an earlier one is awaited
+_AHEAD = 2048  # pairs that are read at most while an earlier one is awaited
+_CHUNK = 1024  # pairs that are read at a time; of them, those of one gold are judged together
+_BATCH = 48  # pairs that a worker gets at a time
 _DETAIL = 500  # characters
-_UNDECIDED = {"database_unavailable", "gold_failed"}
+_REMEMBERED = 50_000  # verdicts, for predictions that come again
+_RIGHT = {"correct", "gold_ambiguous"}
+_UNDECIDED = {"database_unavailable", "gold_failed", "both_empty"}
+
+_Key = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A predicted query, the golds of which any one is right, and the database; `None` where there is no database."""
-
-    id: str
-    gold: tuple[str, ...]
-    prediction: str
-    database: Path | None
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Slot:
+    """A pair whose verdict is awaited; `twins` are further pairs that only differ in their ids."""
+
     pair: Pair
     verdict: Verdict | None = None
+    twins: list["_Slot"] = field(default_factory=list)
 
 
-def judge(
-    pairs: Iterable[Pair], *, timeout_s: float = 30.0, max_rows: int = 100_000, workers: int | None = None
-) -> Iterator[Verdict]:
-    """One verdict a pair, in the order of the pairs, as they come.
+class Judge:
+    """Judges pairs in worker processes that stay between calls; to be used in a `with` statement.
 
     Golds and predictions run in `workers` processes (default: one a core), each query for at most `timeout_s` seconds
-    and `max_rows` rows; `slm.sql.worker` says what they are kept from. A prediction that equals any gold is right.
-
-    `correct` is None with `database_unavailable` and `gold_failed`. Else `reason` is `correct`, `no_sql`, `syntax`,
-    `unknown_table`, `unknown_column`, `ambiguous_column`, `not_a_query`, `multi_statement`, `runtime_error`, `timeout`,
-    `out_of_memory`, `too_many_rows`, `column_count`, `row_count`, `row_order` or `wrong_values`.
-    Raises JobError if the processes cannot start.
+    and `max_rows` rows; `slm.sql.sandbox.worker` says what they are kept from. With `instances`, what is right on the
+    shipped database is tried on so many further ones, then a proof is attempted; both are kept in `store`, a file.
+    With `witness`, the smallest data that shows a difference is looked for. `transpile_from`: the dialect that the
+    queries are written in, where it is not the database's.
     """
-    source, slots = iter(pairs), deque[_Slot]()
-    with Pool[_Slot](timeout_s=timeout_s, max_rows=max_rows, workers=workers) as pool:
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 30.0,
+        max_rows: int = 100_000,
+        workers: int | None = None,
+        instances: int = 0,
+        witness: bool = False,
+        transpile_from: str | None = None,
+        store: Path | None = None,
+    ) -> None:
+        self._pool = Pool[_Slot](timeout_s=timeout_s, max_rows=max_rows, workers=workers)
+        self._options: dict[str, Any] = {"instances": instances, "witness": witness, "transpile_from": transpile_from}
+        self._store = Store(store) if instances else None
+        self._known: OrderedDict[_Key, Verdict] = OrderedDict()
+
+    def judge(self, pairs: Iterable[Pair]) -> Iterator[Verdict]:
+        """One verdict a pair, in the order of the pairs, as they come.
+
+        `slm.records.Verdict` says what is in it. Raises JobError if the processes cannot start.
+        """
+        source, slots = iter(pairs), deque[_Slot]()
+        waiting: deque[list[Task[_Slot]]] = deque()
         exhausted = False
         while slots or not exhausted:
-            while not exhausted and pool.has_room and len(slots) < _AHEAD:
-                if (pair := next(source, None)) is None:
-                    exhausted = True
-                    break
-                slots.append(_Slot(pair))
-                if pair.database is None or not pair.database.is_file():
-                    slots[-1].verdict = _verdict(pair, _missing(pair.database))
-                else:
-                    pool.submit(slots[-1], _request(pair, pair.database))
+            if not exhausted and not waiting and len(slots) <= _AHEAD - _CHUNK:
+                fresh = [_Slot(pair) for pair in islice(source, _CHUNK)]
+                exhausted = len(fresh) < _CHUNK
+                slots.extend(fresh)
+                waiting.extend(self._batches(fresh))
+            while waiting and self._pool.has_room:
+                self._pool.submit(waiting.popleft())
             while slots and (verdict := slots[0].verdict):
                 slots.popleft()
                 yield verdict
-            if slots:
-                for slot, reply in pool.wait():
-                    slot.verdict = _verdict(slot.pair, reply)
+            if slots and not slots[0].verdict:
+                for slot, reply in self._pool.wait():
+                    self._settle(slot, reply)
+
+    def _batches(self, fresh: list[_Slot]) -> Iterator[list[Task[_Slot]]]:
+        """Tasks for what is not known yet. Pairs of one gold go together, because they need the same databases."""
+        first: dict[_Key, _Slot] = {}
+        for slot in fresh:
+            key = _key(slot.pair)
+            if slot.pair.script is None and not _is_there(slot.pair):
+                slot.verdict = _verdict(slot.pair, _missing(slot.pair))
+            elif known := self._known.get(key):
+                slot.verdict = known.model_copy(update={"example_id": slot.pair.id})
+            elif key in first:
+                first[key].twins.append(slot)
+            else:
+                first[key] = slot
+        tasks = [Task(slot, slot.pair.dialect, self._request(slot.pair)) for slot in first.values()]
+        if self._options["instances"]:
+            tasks.sort(key=lambda task: (str(task.ticket.pair.database), task.ticket.pair.gold))
+        for _, same in groupby(tasks, key=lambda task: task.engine):
+            while batch := list(islice(same, self._batch_size(len(tasks)))):
+                yield batch
+
+    def _batch_size(self, tasks: int) -> int:
+        return max(1, min(_BATCH, tasks // (2 * self._pool.size)))
+
+    def _request(self, pair: Pair) -> dict[str, Any]:
+        request = {
+            "kind": "judge",
+            "engine": pair.dialect,
+            "source": source_of(pair.dialect, pair.database),
+            "script": pair.script,
+            "golds": pair.gold,
+            "prediction": pair.prediction,
+            "double_quoted_text": pair.double_quoted_text,
+        }
+        if self._store and pair.dialect == "sqlite":
+            request["store"] = str(self._store.path)
+            request["hash"] = None if pair.script else _hash(Path(str(pair.database)))
+        return request | {key: value for key, value in self._options.items() if value}
+
+    def _settle(self, slot: _Slot, reply: dict[str, Any]) -> None:
+        if (made := reply.pop("made", None)) and self._store:
+            self._store.put(made)
+        slot.verdict = _verdict(slot.pair, reply)
+        self._known[_key(slot.pair)] = slot.verdict
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        for twin in slot.twins:
+            twin.verdict = slot.verdict.model_copy(update={"example_id": twin.pair.id})
+
+    def __enter__(self) -> "Judge":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._pool.close()
+        if self._store:
+            self._store.close()
 
 
-def _missing(database: Path | None) -> dict[str, Any]:
-    return {"reason": "database_unavailable", "detail": f"no such file: {database}" if database else None}
+def judge(
+    pairs: Iterable[Pair],
+    *,
+    timeout_s: float = 30.0,
+    max_rows: int = 100_000,
+    workers: int | None = None,
+    instances: int = 0,
+    witness: bool = False,
+    transpile_from: str | None = None,
+    store: Path | None = None,
+) -> Iterator[Verdict]:
+    """One verdict a pair, in the order of the pairs, as they come; `Judge` says what the options mean."""
+    with Judge(
+        timeout_s=timeout_s,
+        max_rows=max_rows,
+        workers=workers,
+        instances=instances,
+        witness=witness,
+        transpile_from=transpile_from,
+        store=store,
+    ) as session:
+        yield from session.judge(pairs)
 
 
-def _request(pair: Pair, database: Path) -> dict[str, Any]:
-    return {
-        "database": _uri(database.absolute()),
-        "golds": [[gold, is_ordered(gold)] for gold in pair.gold],
-        "prediction": pair.prediction,
-    }
+def _key(pair: Pair) -> _Key:
+    return (pair.dialect, pair.database, pair.script, pair.gold, pair.prediction, pair.double_quoted_text)
+
+
+def _is_there(pair: Pair) -> bool:
+    return pair.database is not None and (pair.dialect == "postgres" or _is_file(Path(pair.database)))
 
 
 @lru_cache(maxsize=1024)
-def _uri(database: Path) -> str:
-    """Locks and the write-ahead log are left out only where the file cannot change."""
-    fixed = not database.stat().st_mode & 0o222
-    return f"{database.as_uri()}?mode=ro{'&immutable=1' if fixed else ''}"
+def _is_file(path: Path) -> bool:
+    return path.is_file()
 
 
-@lru_cache(maxsize=4096)
-def is_ordered(sql: str) -> bool:
-    """Whether the outermost query has ORDER BY: in SQLite, exactly the one that stands outside all parentheses."""
-    try:
-        tokens = sqlglot.tokenize(sql, read="sqlite")
-    except TokenError:
-        return False
-    depth = 0
-    for token in tokens:
-        depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
-        if depth == 0 and token.token_type is TokenType.ORDER_BY:
-            return True
-    return False
+def _missing(pair: Pair) -> dict[str, Any]:
+    return {"reason": "database_unavailable", "detail": f"no such file: {pair.database}" if pair.database else None}
+
+
+@lru_cache(maxsize=1024)
+def source_of(dialect: str, database: Path | str | None) -> str | None:
+    """How a worker opens a database: a URI for SQLite, a path for DuckDB, the DSN for PostgreSQL."""
+    if database is None or dialect == "postgres":
+        return None if database is None else str(database)
+    path = Path(database)
+    return database_uri(path) if dialect == "sqlite" else str(path.absolute())
+
+
+@lru_cache(maxsize=1024)
+def _hash(path: Path) -> str:
+    return sha256_file(path)
 
 
 def _verdict(pair: Pair, reply: dict[str, Any]) -> Verdict:
     reason, detail = reply["reason"], reply.get("detail")
-    if detail and reason in ("unknown_table", "unknown_column") and pair.database:
-        detail = with_hint(detail, pair.prediction, pair.database)
+    if detail and reason in ("unknown_table", "unknown_column") and pair.dialect == "sqlite" and pair.database:
+        detail = with_hint(detail, pair.prediction, Path(pair.database))
     if detail is not None:
         detail = detail.encode(errors="replace").decode()
         detail = detail if len(detail) <= _DETAIL else detail[:_DETAIL] + " …"
+    correct = None if reason in _UNDECIDED else reason in _RIGHT
+    readings = reply.get("readings")
+    level = reply.get("level") or ("equal_on_shipped_data" if correct else None)
     return Verdict(
         example_id=pair.id,
-        correct=None if reason in _UNDECIDED else reason == "correct",
+        correct=correct,
+        level="wrong" if correct is False else level if correct else None,
         reason=reason,
         detail=detail,
+        readings=Readings(**readings) if readings else None,
+        fragile=reply.get("fragile", False),
+        witness=reply.get("witness"),
         gold_ms=reply.get("gold_ms"),
         prediction_ms=reply.get("prediction_ms"),
     )

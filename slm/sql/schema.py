@@ -54,13 +54,19 @@ def read_schema(path: Path) -> Schema:
         connection = apsw.Connection(
             f"{path.absolute().as_uri()}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         )
-        tables = _read_tables(connection)
-        keys = tuple(key for table in tables.values() for key in _read_foreign_keys(connection, table, tables))
+        schema = schema_of(connection)
         connection.close()
     except apsw.Error as error:
         raise DataError(f"not readable: {error}", where=str(path), expected=expected) from None
-    if not tables:
+    if not schema.tables:
         raise DataError("the database is empty", where=str(path), expected=expected)
+    return schema
+
+
+def schema_of(connection: apsw.Connection) -> Schema:
+    """The tables and keys of an open database. Raises apsw.Error."""
+    tables = _read_tables(connection)
+    keys = tuple(key for table in tables.values() for key in _read_foreign_keys(connection, table, tables))
     return Schema(tuple(tables.values()), keys)
 
 

@@ -18,8 +18,10 @@ class Task(Protocol):
         """What the model shall learn to answer."""
         ...
 
-    def grade(self, answers: Iterable[tuple[Example, str]], *, timeout_s: float) -> Iterator[Verdict]:
-        """One verdict an answer, in order."""
+    def grade(
+        self, answers: Iterable[tuple[Example, str]], *, timeout_s: float, instances: int = 0
+    ) -> Iterator[Verdict]:
+        """One verdict an answer, in order; what is right is tried on so many further instances of its data."""
         ...
 
 

@@ -11,10 +11,14 @@ _INSTRUCTION = "Answer the question with one SQLite query on this database."
 
 
 class TextToSql:
-    """`contexts` maps a context id to its SQLite file; schemas and cells are read once each."""
+    """`contexts` maps a context id to its SQLite file; schemas and cells are read once each.
 
-    def __init__(self, contexts: Mapping[str, Path]) -> None:
+    `double_quoted_text`: whether "x" may be a text in golds and answers where no column is called x.
+    """
+
+    def __init__(self, contexts: Mapping[str, Path], *, double_quoted_text: bool = False) -> None:
         self._contexts = contexts
+        self._double_quoted_text = double_quoted_text
         self._databases: dict[str, tuple[str, ValueIndex]] = {}
 
     def prompt(self, example: Example) -> Prompt:
@@ -37,13 +41,21 @@ class TextToSql:
             raise DataError("the example has no target query", where=example.id, expected="a `sql` value to learn from")
         return one_line(example.targets[0])
 
-    def grade(self, answers: Iterable[tuple[Example, str]], *, timeout_s: float) -> Iterator[Verdict]:
-        """Execute gold and answer on the example's database and compare their results."""
+    def grade(
+        self, answers: Iterable[tuple[Example, str]], *, timeout_s: float, instances: int = 0
+    ) -> Iterator[Verdict]:
+        """Execute gold and answer on the example's database, and on further instances of it, and compare."""
         pairs = (
-            Pair(example.id, example.targets, extract_sql(text), self._contexts.get(example.context_id))
+            Pair(
+                example.id,
+                example.targets,
+                extract_sql(text),
+                self._contexts.get(example.context_id),
+                double_quoted_text=self._double_quoted_text,
+            )
             for example, text in answers
         )
-        return judge(pairs, timeout_s=timeout_s)
+        return judge(pairs, timeout_s=timeout_s, instances=instances)
 
     def _database(self, example: Example) -> tuple[str, ValueIndex]:
         key = example.context_id

@@ -35,7 +35,9 @@ class ReadsVerdicts:
     def target(self, example: Example) -> str:
         raise NotImplementedError
 
-    def grade(self, answers: Iterable[tuple[Example, str]], *, timeout_s: float) -> Iterator[Verdict]:
+    def grade(
+        self, answers: Iterable[tuple[Example, str]], *, timeout_s: float, instances: int = 0
+    ) -> Iterator[Verdict]:
         for each, text in answers:
             reason = text or "no_sql"
             correct = None if reason == "database_unavailable" else reason == "correct"

@@ -14,7 +14,7 @@ import slm
 from slm.errors import JobError
 from slm.files import sha256_file
 from slm.sql import Pair, judge
-from slm.sql.execute import _BOOT, _Worker
+from slm.sql.sandbox.pool import _BOOT, Pool, Task
 
 GOLD = "SELECT count(*) FROM item"
 ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT "
@@ -94,7 +94,7 @@ FORBIDDEN = [
 @pytest.mark.parametrize("attack", FORBIDDEN)
 def test_only_a_query_runs(database: Path, attack: str) -> None:
     before = state(database)
-    assert reason(database, attack.format(folder=database.parent)) == "not_a_query"
+    assert reason(database, attack.format(folder=database.parent)) == "forbidden"
     assert state(database) == before
 
 
@@ -112,7 +112,7 @@ def test_there_are_no_functions_that_reach_files(database: Path, function: str) 
 )
 def test_one_statement_only(database: Path, attack: str) -> None:
     before = state(database)
-    assert reason(database, attack) in ("multi_statement", "not_a_query")
+    assert reason(database, attack) in ("multi_statement", "forbidden")
     assert state(database) == before
 
 
@@ -134,11 +134,11 @@ def test_a_query_without_end_is_killed_at_its_deadline(database: Path, attack: s
 @pytest.mark.parametrize(
     ("attack", "expected"),
     [
-        ("SELECT zeroblob(1000000000)", "out_of_memory"),
-        ("SELECT randomblob(100000000)", "out_of_memory"),
-        ("SELECT printf('%.*c', 500000000, 'x')", "out_of_memory"),
-        ("SELECT hex(zeroblob(900000))", "out_of_memory"),
-        ("SELECT group_concat(printf('%.*c', 100000, 'x')) FROM item", "out_of_memory"),
+        ("SELECT zeroblob(1000000000)", "memory"),
+        ("SELECT randomblob(100000000)", "memory"),
+        ("SELECT printf('%.*c', 500000000, 'x')", "memory"),
+        ("SELECT hex(zeroblob(900000))", "memory"),
+        ("SELECT group_concat(printf('%.*c', 100000, 'x')) FROM item", "memory"),
         (ENDLESS + "n FROM r", "too_many_rows"),
         ("SELECT a.id FROM item a, item b", "too_many_rows"),
     ],
@@ -158,7 +158,7 @@ def test_size_is_limited(database: Path, attack: str, expected: str) -> None:
     ],
 )
 def test_memory_is_limited(database: Path, attack: str) -> None:
-    assert reason(database, attack, max_rows=10_000) == "out_of_memory"
+    assert reason(database, attack, max_rows=10_000) == "memory"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_memory_is_limited(database: Path, attack: str) -> None:
     ],
 )
 def test_strange_text_is_only_wrong(database: Path, attack: str) -> None:
-    assert reason(database, attack) in ("syntax", "runtime_error", "out_of_memory", "wrong_values")
+    assert reason(database, attack) in ("syntax", "runtime_error", "memory", "values")
 
 
 def test_the_worker_sees_no_environment(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_no_process_is_left_when_the_caller_stops_early(database: Path, monkeypa
 
 def test_a_crashed_worker_costs_one_verdict(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workers = started(monkeypatch)
-    pairs = [Pair(str(n), (GOLD,), GOLD, database) for n in range(5)]
+    pairs = [Pair(str(n), (GOLD,), f"{GOLD} -- {n}", database) for n in range(5)]
     verdicts = judge(pairs, workers=1)
     assert next(verdicts).correct
     workers[0].kill()
@@ -204,25 +204,29 @@ def test_a_crashed_worker_costs_one_verdict(database: Path, monkeypatch: pytest.
 
 
 def test_a_worker_that_cannot_start_is_one_clear_error(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slm.sql.execute._BOOT", "import no_such_module")
+    monkeypatch.setattr("slm.sql.sandbox.pool._BOOT", "import no_such_module")
     with pytest.raises(JobError, match="does not start"):
         list(judge([Pair("a", (GOLD,), GOLD, database)], workers=1))
 
 
 def test_a_worker_whose_parent_is_gone_ends_itself(database: Path) -> None:
-    worker = _Worker(timeout_s=0.1, max_rows=10)
-    attack = ENDLESS + "count(*) FROM r"
-    worker.write({"database": database.as_uri(), "golds": [[GOLD, False]], "prediction": attack})
+    long = "SELECT instr(printf('%.*c', 999000, 'a'), printf('%.*c', 400000, 'a') || 'b')"
+    request = {"kind": "judge", "engine": "sqlite", "source": database.as_uri(), "golds": [GOLD], "prediction": long}
+    pool = Pool[str](timeout_s=0.1, max_rows=10, workers=1)
+    worker = pool._start("sqlite")
+    worker.give([Task("a", "sqlite", request | {"double_quoted_text": False})])
     try:
         assert worker.process.wait(timeout=30) == -signal.SIGALRM
     finally:
-        worker.kill()
+        worker.close()
+        pool.close()
 
 
 def test_a_worker_starts_fast_and_loads_little() -> None:
-    modules = _BOOT.replace("main(float", "print(*sys.modules)\nmain(float")
+    loads = "import slm.sql.sandbox.judging, slm.sql.engines.sqlite; print(*sys.modules)"
+    modules = _BOOT.replace("main(*arguments)", loads)
     root = Path(slm.__file__).parent
-    command = [sys.executable, "-I", "-c", modules, "\n".join(sys.path), str(root), "1", "1"]
+    command = [sys.executable, "-I", "-c", modules, "\n".join(sys.path), str(root), "sqlite"]
     loaded = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, check=True, text=True
     ).stdout.split()

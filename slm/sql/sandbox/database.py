@@ -1,0 +1,127 @@
+"""A database as a worker holds it: golds and predictions on connections of their own, results kept."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from slm.sql.engines.base import Engine
+from slm.sql.results import Refused, ResultSet
+
+_KEPT_CELLS = 20_000  # of one result
+_KEPT_RESULTS = 4096
+_KEPT_CELLS_TOTAL = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What running a query came to: a result or a refusal; `ms` is what it took when it ran."""
+
+    result: ResultSet | None
+    refusal: Refused | None
+    ms: float
+
+
+class Database:
+    """`source` is a URI or an image for SQLite, a path for DuckDB, a DSN for PostgreSQL.
+
+    `double_quoted_text` lets "x" be text where no column is called x: in golds anywhere, in predictions only where a
+    column cannot be meant. Raises the engine's error where the database cannot be opened.
+    """
+
+    def __init__(
+        self, engine: str, source: str | bytes, *, double_quoted_text: bool, timeout_s: float, max_rows: int
+    ) -> None:
+        self.engine, self.source, self.double_quoted_text = engine, source, double_quoted_text
+        self.timeout_s, self.max_rows = timeout_s, max_rows
+        self._connections: dict[tuple[str, bool], Engine] = {}
+        self._outcomes: OrderedDict[tuple[str, str], Outcome] = OrderedDict()
+        self._cells = 0
+        self.golds: dict[str, Any] = {}  # what the judge works out for each gold on this database
+        self.around: Any = None  # what is found out about it when right answers are looked at further
+        self.connection("gold")
+
+    def connection(self, who: str, *, lenient: bool = False) -> Engine:
+        """The connection for `gold` or `prediction`; a lenient one takes text in double quotes."""
+        if (who, lenient) not in self._connections:
+            self._connections[who, lenient] = _open(self.engine, self.source, lenient)
+        return self._connections[who, lenient]
+
+    def run(self, sql: str, who: str) -> Outcome:
+        """The outcome of a query, run once: as `gold`, as `prediction`, or as `script`, as public scripts do."""
+        key = (who, sql)
+        if kept := self._outcomes.get(key):
+            self._outcomes.move_to_end(key)
+            return kept
+        start = time.perf_counter()
+        try:
+            result, refusal = self._query(sql, who), None
+        except Refused as refused:
+            result, refusal = None, refused
+        outcome = Outcome(result, refusal, round((time.perf_counter() - start) * 1000, 3))
+        self._keep(key, outcome)
+        return outcome
+
+    def _query(self, sql: str, who: str) -> ResultSet:
+        if who == "script":
+            return self._ask(self.connection("prediction", lenient=True), sql)
+        try:
+            return self._ask(self.connection(who), sql)
+        except Refused as refused:
+            if self.engine != "sqlite" or not self.double_quoted_text or not _is_quoted_text(refused):
+                raise
+        if who == "prediction":
+            from slm.sql.quoted import refuse_columns_as_text
+
+            refuse_columns_as_text(sql, self.columns())
+        return self._ask(self.connection(who, lenient=True), sql)
+
+    def _ask(self, engine: Engine, sql: str) -> ResultSet:
+        return engine.query(sql, timeout_s=self.timeout_s, max_rows=self.max_rows)
+
+    def columns(self) -> dict[str, set[str]]:
+        """The columns of each table, all in lower case (SQLite only)."""
+        from slm.sql.engines.sqlite import SqliteEngine
+
+        engine = self.connection("gold")
+        assert isinstance(engine, SqliteEngine)  # noqa: S101 - only SQLite has text in double quotes
+        return {table.name.lower(): {c.name.lower() for c in table.columns} for table in engine.schema().tables}
+
+    def _keep(self, key: tuple[str, str], outcome: Outcome) -> None:
+        cells = _cells(outcome)
+        if cells > _KEPT_CELLS:
+            return
+        self._outcomes[key] = outcome
+        self._cells += cells
+        while len(self._outcomes) > _KEPT_RESULTS or self._cells > _KEPT_CELLS_TOTAL:
+            self._cells -= _cells(self._outcomes.popitem(last=False)[1])
+
+    def close(self) -> None:
+        """End its connections."""
+        for engine in self._connections.values():
+            engine.close()
+
+
+def _cells(outcome: Outcome) -> int:
+    return len(outcome.result.rows) * len(outcome.result.labels) if outcome.result else 0
+
+
+def _is_quoted_text(refused: Refused) -> bool:
+    from slm.sql.engines.sqlite import is_quoted_text
+
+    return is_quoted_text(refused)
+
+
+def _open(engine: str, source: str | bytes, lenient: bool) -> Engine:
+    if engine == "sqlite":
+        from slm.sql.engines.sqlite import SqliteEngine
+
+        return SqliteEngine(source, double_quoted_text=lenient)
+    assert isinstance(source, str)  # noqa: S101 - images are SQLite's
+    if engine == "duckdb":
+        from slm.sql.engines.duckdb import DuckdbEngine
+
+        return DuckdbEngine(source)
+    from slm.sql.engines.postgres import PostgresEngine
+
+    return PostgresEngine(source)

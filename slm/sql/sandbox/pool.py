@@ -1,0 +1,208 @@
+"""A pool of disposable worker processes (`worker.py`) under a watchdog that kills what outlives its deadline."""
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Generic, TypeVar, cast
+
+from slm.errors import JobError
+from slm.sql.sandbox.heartbeat import SIZE, Heartbeat
+
+T = TypeVar("T")
+
+_START_S = 60.0  # a loaded machine may take long to start Python; no query runs yet
+_POLL_S = 0.1  # how often a busy worker's heartbeat is looked at
+# A stub in place of the packages' `__init__`, so that a worker loads only what it runs, and starts in 0.05 s.
+_BOOT = """
+import sys, types
+path, folder, *arguments = sys.argv[1:]
+sys.path[:] = path.split("\\n")
+for name, at in (("slm", folder), ("slm.sql", folder + "/sql"), ("slm.sql.sandbox", folder + "/sql/sandbox")):
+    sys.modules[name] = package = types.ModuleType(name)
+    package.__path__ = [at]
+from slm.sql.sandbox.worker import main
+main(*arguments)
+"""
+# What cannot be finished is left out, and what was found before it stands.
+_OPTIONAL = {"instances", "proof", "witness"}
+
+
+@dataclass
+class Task(Generic[T]):
+    """A request for a worker; `ticket` comes back with the reply. `engine` says which kind of worker it needs."""
+
+    ticket: T
+    engine: str
+    request: dict[str, Any]
+    restarts: int = 0
+
+
+@dataclass(eq=False)
+class _Worker(Generic[T]):
+    engine: str
+    process: subprocess.Popen[bytes]
+    heartbeat: Heartbeat
+    started: float = field(default_factory=time.monotonic)
+    tasks: dict[int, Task[T]] = field(default_factory=dict)
+    unfinished: bytes = b""
+
+    def fileno(self) -> int:
+        return cast(IO[bytes], self.process.stdout).fileno()
+
+    def give(self, tasks: list[Task[T]]) -> None:
+        self.tasks = dict(enumerate(tasks, 1))
+        batch = [task.request for task in tasks]
+        with suppress(BrokenPipeError):  # its end is seen when its output is read
+            stdin = cast(IO[bytes], self.process.stdin)
+            stdin.write(json.dumps(batch).encode() + b"\n")
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """The complete lines that have come; None when the process has ended."""
+        chunk = os.read(self.fileno(), 1 << 20)
+        *lines, self.unfinished = (self.unfinished + chunk).split(b"\n")
+        return [json.loads(line) for line in lines] if chunk else None
+
+    def end(self) -> int:
+        """Kill it; its exit status."""
+        self.process.kill()
+        return self.process.wait()
+
+    def close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                cast(IO[bytes], pipe).close()
+
+
+class Pool(Generic[T]):
+    """Runs tasks on up to `workers` processes. A killed or crashed process costs one reply and is replaced."""
+
+    def __init__(self, *, timeout_s: float, max_rows: int, workers: int | None) -> None:
+        self._timeout_s, self._max_rows = timeout_s, max_rows
+        self.size = workers or os.cpu_count() or 1
+        self._idle: list[_Worker[T]] = []
+        self._busy: list[_Worker[T]] = []
+        self._selector = selectors.DefaultSelector()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `submit` would start at once."""
+        return len(self._busy) < self.size
+
+    def submit(self, tasks: list[Task[T]]) -> None:
+        """Start tasks, all of one engine, on one worker; the replies come from `wait`."""
+        worker = self._free(tasks[0].engine)
+        worker.give(tasks)
+        self._busy.append(worker)
+        self._selector.register(worker, selectors.EVENT_READ, worker)
+
+    def wait(self) -> list[tuple[T, dict[str, Any]]]:
+        """Wait until something happens; the replies that are complete. Raises JobError if a worker cannot start."""
+        replies: list[tuple[T, dict[str, Any]]] = []
+        for key, _ in self._selector.select(_POLL_S):
+            replies += self._hear(key.data)
+        now = time.monotonic()
+        for worker in list(self._busy):
+            task, _, deadline = worker.heartbeat.read()
+            if (deadline and deadline < now) or (not task and worker.started + _START_S < now):
+                replies += self._bury(worker, "timeout", f"stopped after {self._timeout_s:g} s")
+        return replies
+
+    def _free(self, engine: str) -> _Worker[T]:
+        for worker in self._idle:
+            if worker.engine == engine:
+                self._idle.remove(worker)
+                return worker
+        if self._idle and len(self._idle) + len(self._busy) >= self.size:
+            spare = self._idle.pop()
+            spare.end()
+            spare.close()
+        return self._start(engine)
+
+    def _start(self, engine: str) -> _Worker[T]:
+        with tempfile.TemporaryFile() as memory:
+            memory.truncate(SIZE)
+            paths = "\n".join(str(Path(entry).absolute()) for entry in sys.path)
+            limits = [str(memory.fileno()), engine, str(self._timeout_s), str(self._max_rows)]
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _BOOT, paths, str(Path(__file__).parents[2]), *limits],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # No secrets; the one variable that some Pythons need to start.
+                env={key: value for key, value in os.environ.items() if key == "LD_LIBRARY_PATH"},
+                cwd="/",
+                bufsize=0,
+                pass_fds=[memory.fileno()],
+            )
+            return _Worker(engine, process, Heartbeat(memory.fileno()))
+
+    def _hear(self, worker: _Worker[T]) -> list[tuple[T, dict[str, Any]]]:
+        if (lines := worker.read()) is None:
+            return self._bury(worker, "runtime_error", "the worker process died")
+        replies = self._accept(worker, lines)
+        if not worker.tasks:
+            self._release(worker)
+            self._idle.append(worker)
+        return replies
+
+    def _accept(self, worker: _Worker[T], lines: list[dict[str, Any]]) -> list[tuple[T, dict[str, Any]]]:
+        return [(worker.tasks.pop(line.pop("task")).ticket, line) for line in lines]
+
+    def _bury(self, worker: _Worker[T], reason: str, detail: str) -> list[tuple[T, dict[str, Any]]]:
+        """Kill a worker: its finished replies, one for the task that it hung or died on; the others start anew."""
+        status = worker.end()
+        replies = []
+        while (lines := worker.read()) is not None:
+            replies += self._accept(worker, lines)
+        number, phase, _ = worker.heartbeat.read()
+        self._release(worker)
+        worker.close()
+        rest = worker.tasks
+        if phase != "idle" and (guilty := rest.pop(number, None)):
+            if phase in _OPTIONAL:
+                guilty.request = {**guilty.request, "skip": [*guilty.request.get("skip", []), phase]}
+                rest[number] = guilty
+            else:
+                replies.append((guilty.ticket, _failed(phase, reason, f"{detail} ({phase}, exit status {status})")))
+        elif rest:  # it died between two tasks: nobody's fault, unless it happens again
+            first = rest[min(rest)]
+            first.restarts += 1
+            if first.restarts > 2:
+                raise JobError(f"the process that runs SQL does not start (exit status {status}); its message is above")
+        if rest:
+            self.submit(list(rest.values()))
+        return replies
+
+    def _release(self, worker: _Worker[T]) -> None:
+        self._selector.unregister(worker)
+        self._busy.remove(worker)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in [*self._idle, *self._busy]:
+            worker.end()
+            worker.close()
+        self._idle, self._busy = [], []
+        self._selector.close()
+
+    def __enter__(self) -> "Pool[T]":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+
+def _failed(phase: str, reason: str, detail: str) -> dict[str, Any]:
+    """The reply for a task whose worker had to be killed, or died, in this phase."""
+    if phase == "gold":
+        return {"reason": "gold_failed", "detail": f"{reason}: {detail}"}
+    if phase == "script":
+        return {"reason": "database_unavailable", "detail": f"{reason}: {detail}"}
+    return {"reason": reason, "detail": detail}
