@@ -6,9 +6,10 @@ python benchmarks/judge.py --adversarial [--peers FOLDER] [--instances N] [--jso
 The first judges the published predictions for Spider dev (needs SLM_DATA) on the shipped databases and prints pairs a
 second, every judge in one process of its own; starting up and importing are not timed. The second judges
 tests/adversarial/pairs.jsonl and prints how many verdicts each judge gets wrong; there ours uses further database
-instances, which no peer has. `benchmarks/peers.sh FOLDER` installs the peers; without --peers only ours runs.
-benchmarks/peers/ says how each peer is driven. Peers work on copies of the databases, and the copies that they change
-are counted.
+instances, which no peer has, and the peers take some minutes.
+
+`benchmarks/peers.sh FOLDER` installs the peers; without --peers only ours runs. benchmarks/peers/ says how each peer is
+driven. Peers work on copies of the databases, and the copies that they change are counted.
 """
 
 import argparse
@@ -102,8 +103,9 @@ def speed(name: str, verdicts: Sequence[bool | None], seconds: float, ours: floa
 def tally(name: str, expected: Correct, verdicts: Correct, changed: int) -> dict[str, Any]:
     """How a judge's verdicts differ from what is expected.
 
-    Where right or wrong is expected, no verdict (an error, a crash) is told apart from a wrong one. Where nothing can
-    be said, a judge without a third answer cannot be right, so these pairs are counted by themselves.
+    Of the pairs that are right or wrong, `wrong` is the sum of `false_yes` and `false_no`, and `silent` is no verdict
+    (an error, a crash). Of the pairs of which nothing can be said, `unsure`, a judge without a third answer cannot get
+    any right, so they are counted by themselves. `damaged`: databases that it left changed.
     """
     known = {key: value for key, value in expected.items() if value is not None}
     unknown = [verdicts[key] for key, value in expected.items() if value is None]
@@ -111,13 +113,13 @@ def tally(name: str, expected: Correct, verdicts: Correct, changed: int) -> dict
         "judge": name,
         "pairs": len(known),
         "wrong": sum(verdicts[key] is not None and verdicts[key] != value for key, value in known.items()),
-        "wrong_called_right": sum(verdicts[key] is True for key, value in known.items() if not value),
-        "right_called_wrong": sum(verdicts[key] is False for key, value in known.items() if value),
-        "no_verdict": sum(verdicts[key] is None for key in known),
-        "undetermined": len(unknown),
-        "undetermined_called_right": unknown.count(True),
-        "undetermined_called_wrong": unknown.count(False),
-        "databases_changed": changed,
+        "false_yes": sum(verdicts[key] is True for key, value in known.items() if not value),
+        "false_no": sum(verdicts[key] is False for key, value in known.items() if value),
+        "silent": sum(verdicts[key] is None for key in known),
+        "unsure": len(unknown),
+        "unsure_yes": unknown.count(True),
+        "unsure_no": unknown.count(False),
+        "damaged": changed,
     }
 
 

@@ -16,7 +16,7 @@ from slm.cli.output import Json, emit
 from slm.errors import InputError, JobError
 
 if TYPE_CHECKING:
-    from slm.records import Verdict
+    from slm.records import Example, Verdict
 
 sql_app = typer.Typer(help="Judge, run and check SQL, without any model.", no_args_is_help=True)
 
@@ -34,6 +34,8 @@ DialectOption = Annotated[Dialect, typer.Option(help="The kind of database.")]
 Quoted = Annotated[
     bool, typer.Option("--double-quoted-text", help='"x" may be a text where no column is called x, as in Spider.')
 ]
+Suite = Annotated[str, typer.Argument(metavar="SUITE", help="`SUITE:SPLIT`, or a JSON Lines file of your own.")]
+Databases = Annotated[Path | None, typer.Option(help="Folder of the databases, if not the suite's own.")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes that run SQL; by default one a core.")]
 
@@ -165,8 +167,8 @@ def check(
 
 @sql_app.command("lint-golds")
 def lint_golds(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="`SUITE:SPLIT`, or a JSON Lines file of your own.")],
-    databases: Annotated[Path | None, typer.Option(help="Folder of the databases, if not the suite's own.")] = None,
+    suite: Suite,
+    databases: Databases = None,
     timeout_s: Timeout = 30.0,
     workers: Workers = None,
     as_json: Json = False,
@@ -175,25 +177,14 @@ def lint_golds(
 
     Example: slm sql lint-golds roastery:test
     """
-    from slm.data import load_dataset
     from slm.progress import Meter
     from slm.sql import lint_golds as lint
 
-    dataset = load_dataset(suite, databases=databases)
-    golds = [
-        (example, gold)
-        for example in dataset.examples
-        if example.context_id in dataset.contexts
-        for gold in example.targets
-    ]
+    golds, quoted = _golds(suite, databases)
     found: dict[int, list[dict[str, Any]]] = {}
-    with Meter(f"lint {dataset.name}", len(golds), unit="golds") as meter:
-        for number, findings in lint(
-            ((gold, dataset.contexts[example.context_id]) for example, gold in golds),
-            double_quoted_text=dataset.double_quoted_text,
-            timeout_s=timeout_s,
-            workers=workers,
-        ):
+    with Meter("lint", len(golds), unit="golds") as meter:
+        pairs = ((sql, path) for _, sql, path in golds)
+        for number, findings in lint(pairs, double_quoted_text=quoted, timeout_s=timeout_s, workers=workers):
             found[number] = findings
             meter.advance()
     rows = [
@@ -203,9 +194,57 @@ def lint_golds(
     ]
     emit(rows, as_json=as_json)
     counts = Counter(row["kind"] for row in rows)
-    flawed = len({row["id"] for row in rows})
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "nothing"
-    print(f"{len(golds)} golds, {flawed} with findings: {kinds}", file=sys.stderr)
+    print(f"{len(golds)} golds, {len({row['id'] for row in rows})} with findings: {kinds}", file=sys.stderr)
+
+
+@sql_app.command("kill-scores")
+def kill_scores(
+    suite: Suite,
+    databases: Databases = None,
+    instances: Annotated[int, typer.Option(min=1, help="Further instances for each gold.")] = 16,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Make the further instances of a suite's golds, and say how many near-misses of each gold they tell apart.
+
+    Example: slm sql kill-scores roastery:test
+    """
+    from statistics import median
+
+    from slm.progress import Meter
+    from slm.sql import kill_scores as score
+
+    golds, quoted = _golds(suite, databases)
+    found: dict[int, dict[str, Any]] = {}
+    with Meter("kill scores", len(golds), unit="golds") as meter:
+        pairs = ((sql, path) for _, sql, path in golds)
+        for number, reply in score(pairs, instances=instances, double_quoted_text=quoted, workers=workers):
+            found[number] = reply
+            meter.advance()
+    rows, scores = [], list[float]()
+    for number in sorted(found):
+        reply, example = found[number], golds[number][0]
+        share = round(reply["killed"] / reply["mutants"], 4) if reply.get("mutants") else None
+        scores += [] if share is None else [share]
+        counts = {key: reply.get(key) for key in ("mutants", "killed", "fragile_killed", "instances")}
+        rows.append({"id": example.id, "db": example.context_id, "kill_score": share, **counts})
+    emit(rows, as_json=as_json)
+    middle = f", median kill score {median(scores):.3f}" if scores else ""
+    print(f"{len(rows)} golds, {len(scores)} with neighbours{middle}", file=sys.stderr)
+
+
+def _golds(suite: str, databases: Path | None) -> tuple[list[tuple[Example, str, Path]], bool]:
+    """Every gold of a suite with its database, and whether text may stand in double quotes."""
+    from slm.data import load_dataset
+
+    dataset = load_dataset(suite, databases=databases)
+    golds = [
+        (example, gold, dataset.contexts[example.context_id])
+        for example in dataset.available
+        for gold in example.targets
+    ]
+    return golds, dataset.double_quoted_text
 
 
 def _require(db: str, dialect: Dialect) -> None:

@@ -121,7 +121,7 @@ class Judge:
         }
         if self._store and pair.dialect == "sqlite":
             request["store"] = str(self._store.path)
-            request["hash"] = None if pair.script else _hash(Path(str(pair.database)))
+            request["hash"] = None if pair.script else hash_of(Path(str(pair.database)))
         return request | {key: value for key, value in self._options.items() if value}
 
     def _settle(self, slot: _Slot, reply: dict[str, Any]) -> None:
@@ -194,7 +194,8 @@ def source_of(dialect: str, database: Path | str | None) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def _hash(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """Hex sha256 of a database file, read once in a process."""
     return sha256_file(path)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from slm.sql.hints import with_hint
-from slm.sql.judge import source_of
+from slm.sql.judge import hash_of, source_of
 from slm.sql.sandbox.pool import Pool, Task
+from slm.sql.store import Store
 
 _BATCH = 16
 
@@ -50,23 +51,48 @@ def lint_golds(
     workers: int | None = None,
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """(index, findings) for each gold and its SQLite database, as they come; `slm.sql.golds.lint` names the kinds."""
-    tasks = [
-        Task(
-            number,
-            "sqlite",
-            {
-                "kind": "lint",
-                "engine": "sqlite",
-                "source": source_of("sqlite", database),
-                "sql": sql,
-                "double_quoted_text": double_quoted_text,
-            },
-        )
-        for number, (sql, database) in enumerate(golds)
-    ]
+    tasks = _tasks("lint", golds, {"double_quoted_text": double_quoted_text})
     for number, reply in _run(tasks, timeout_s, max_rows, workers):
         failed = [{"kind": "failed", "detail": f"{reply.get('reason')}: {reply.get('detail')}"}]
         yield number, reply.get("findings", failed)
+
+
+def kill_scores(
+    golds: Iterable[tuple[str, Path]],
+    *,
+    instances: int = 16,
+    double_quoted_text: bool = False,
+    timeout_s: float = 30.0,
+    max_rows: int = 100_000,
+    workers: int | None = None,
+    store: Path | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(index, counts) for each gold and its SQLite database, as they come.
+
+    `mutants` neighbours of the gold ran, `killed` of them differ from it on one of the further instances, and
+    `fragile_killed` more only where a rule is broken that the schema does not declare. `reason` is not `ok` for a gold
+    that fails. The instances go to the store, as the judge's own.
+    """
+    kept = Store(store)
+    options = {"double_quoted_text": double_quoted_text, "instances": instances, "store": str(kept.path)}
+    try:
+        for number, reply in _run(_tasks("score", golds, options, hashed=True), timeout_s, max_rows, workers):
+            kept.put(reply.pop("made", None) or {})
+            yield number, reply
+    finally:
+        kept.close()
+
+
+def _tasks(
+    kind: str, golds: Iterable[tuple[str, Path]], options: dict[str, Any], *, hashed: bool = False
+) -> list[Task[int]]:
+    tasks = []
+    for number, (sql, database) in enumerate(golds):
+        request = {"kind": kind, "engine": "sqlite", "source": source_of("sqlite", database), "sql": sql, **options}
+        if hashed:
+            request["hash"] = hash_of(database)
+        tasks.append(Task(number, "sqlite", request))
+    return tasks
 
 
 def _run(

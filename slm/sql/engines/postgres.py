@@ -12,7 +12,7 @@ What stands between a hostile query and the server:
 
 Not covered: functions, views and operators that the database's owner has defined are trusted. How much memory the
 server uses for one query is the server's to bound: start it under a limit (`ulimit -v`, a container), and set
-`temp_file_limit` for the role. The planner runs twice.
+`temp_file_limit` for the role. Sessions of one role see one another's running query. The planner runs twice.
 """
 
 from contextlib import suppress
@@ -276,4 +276,6 @@ def _check_statement(sql: str) -> None:
 def _refused(error: psycopg.Error, timeout_s: float) -> Refused:
     reason = _REASONS.get(error.sqlstate or "", "runtime_error")
     message = error.diag.message_primary or str(error).strip()
+    if error.sqlstate is None and "memory" in message:  # the client library's, for a row that this process cannot hold
+        reason = "memory"
     return Refused(reason, f"stopped after {timeout_s:g} s" if reason == "timeout" else message)

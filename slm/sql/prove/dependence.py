@@ -34,7 +34,7 @@ class Dependence:
 
     def is_local(self, column: Expr) -> bool:
         """Whether it comes from this FROM, not from a query around it."""
-        return column[1] in self.local
+        return bool(column[0] == "col" and column[1] in self.local)
 
     @cached_property
     def _rejected(self) -> set[Expr]:
@@ -92,6 +92,22 @@ class Dependence:
         return left is not None and left == right
 
     @cached_property
+    def _steps(self) -> list[tuple[Expr, Expr]]:
+        """Columns of this FROM of which the first determines the second, by an equality in WHERE."""
+        steps = []
+        for condition in self.block.where:
+            if condition[0] == "=" and self._both_local(condition):
+                for one, other in (condition[1:], condition[:0:-1]):
+                    if self._fixes(one, other):
+                        steps.append((one, other))
+        return steps
+
+    def _fixes(self, one: Expr, other: Expr) -> bool:
+        """Whether `one = other` leaves one value for `other` for each of `one`: text is read as a number, not back."""
+        storages = self.world.storage(one), self.world.storage(other)
+        return None not in storages and (storages[1] != "text" or storages[0] == "text")
+
+    @cached_property
     def constants(self) -> set[Expr]:
         """Columns of this FROM that have one value for given values of the queries around it."""
         found = set()
@@ -101,7 +117,7 @@ class Dependence:
             for column, other in (condition[1:], condition[:0:-1]):
                 if column[0] != "col" or not self.is_local(column) or self.world.storage(column) is None:
                     continue
-                is_outer = other[0] == "col" and not self.is_local(other) and self._same_storage(condition)
+                is_outer = other[0] == "col" and not self.is_local(other) and self._fixes(other, column)
                 if other[0] in LITERALS or is_outer:
                     found.add(column)
         return found
@@ -112,9 +128,7 @@ class Dependence:
         size = -1
         while size != len(known):
             size = len(known)
-            for left, right in self.equal_pairs:
-                if left in known or right in known:
-                    known |= {left, right}
+            known |= {other for one, other in self._steps if one in known}
             for source in self.sources:
                 if any(all(column in known for column in key) for key in self.keys(source)):
                     known |= {("col", source.occurrence, place) for place in range(self.world.width(source))}

@@ -168,11 +168,18 @@ def _in(node: exp.Expr, scope: Scope, reader: Reads) -> Expr:
         query = _subquery(subquery, scope, reader)
         if len(outputs(query)) != 1:
             raise Unprovable("IN of several columns")
-        return ("in", value, query)
+        return _in_query(value, query)
     members = [read(member, scope, reader) for member in node.expressions]
     if not members or any(member[0] not in ("int", "real", "text") for member in members):
         raise Unprovable("IN of expressions")
     return any_of(reader.world.compare("=", value, member) for member in members)
+
+
+def _in_query(value: Expr, query: Query) -> Expr:
+    """IN of a UNION is IN of one or the other, for NULL too."""
+    if isinstance(query, SetOp) and query.op in ("union", "union all") and query.limit is None and not query.offset:
+        return any_of(_in_query(value, operand) for operand in query.operands)
+    return ("in", value, query)
 
 
 def _subquery(node: exp.Expr, scope: Scope, reader: Reads) -> Query:

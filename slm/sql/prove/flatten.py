@@ -199,6 +199,82 @@ def _all_equal(first: Source, second: Source, key: tuple[int, ...], known: Depen
     return True
 
 
+def drop_outer_joins_with_oneself(block: Block, world: World) -> Block:
+    """In EXISTS, an occurrence whose key equals that of the same table outside is the row outside."""
+    known = Dependence(block, world)
+
+    def change(term: Expr) -> Expr:
+        if term[0] == "not":
+            return ("not", change(term[1]))
+        if term[0] in ("and", "or"):
+            return (term[0], frozenset(map(change, term[1])))
+        if term[0] != "exists" or not is_plain(term[1]):
+            return term
+        inner: Block = term[1]
+        for source in inner.sources if len(inner.sources) > 1 else ():
+            for outer in block.sources:
+                if source.table is None or source.table != outer.table:
+                    continue
+                keys = world.facts.keys.get(source.table, ())
+                if any(_fixed_outside(source, outer, key, inner, known) for key in keys):
+                    values: dict[Expr, Expr] = {
+                        ("col", source.occurrence, place): ("col", outer.occurrence, place)
+                        for place in range(world.width(source))
+                    }
+                    rest = tuple(other for other in inner.sources if other != source)
+                    moved: Block = substitute(inner._replace(sources=rest), values)
+                    where = frozenset(c for c in moved.where if not (c[0] == "=" and c[1] == c[2]))
+                    return change(("exists", moved._replace(where=where)))
+        return term
+
+    return block._replace(where=frozenset(map(change, block.where)))
+
+
+def _fixed_outside(source: Source, outer: Source, key: tuple[int, ...], inner: Block, known: Dependence) -> bool:
+    """Whether WHERE of `inner` makes this key of `source` equal to the one outside, which is never NULL."""
+    for place in key:
+        wanted = ("col", outer.occurrence, place)
+        if not known.never_null(wanted) or not _linked(("col", source.occurrence, place), wanted, inner, known.world):
+            return False
+    return True
+
+
+def _linked(start: Expr, end: Expr, block: Block, world: World) -> bool:
+    """Whether equalities of columns of one storage lead from one column to the other."""
+    reached = {start}
+    size = 0
+    while size != len(reached):
+        size = len(reached)
+        for kind, *sides in (condition for condition in block.where if condition[0] == "="):
+            storages = {world.storage(side) for side in sides}
+            if kind and len(storages) == 1 and None not in storages and reached & set(sides):
+                reached |= set(sides)
+    return end in reached
+
+
+def grouped_in_as_join(block: Block, world: World) -> Block:
+    """`a IN (SELECT b FROM … GROUP BY b HAVING …)` as a join grouped by the rows outside, if these have keys."""
+    if block.group is not None or block.lefts or block.distinct:
+        return block
+    known = Dependence(block, world)
+    for condition in block.where:
+        if condition[0] != "in" or not isinstance(condition[2], Block):
+            continue
+        value, inner = condition[1:]
+        if inner.lefts or inner.limit is not None or inner.offset or inner.distinct or not inner.having:
+            continue
+        keys = [known.keys(source) for source in block.sources]
+        if inner.group != frozenset(inner.outputs) or len(inner.outputs) != 1 or not all(keys):
+            continue
+        storage = world.storage(value)
+        if storage is None or storage != world.storage(inner.outputs[0]):
+            continue
+        where = (block.where - {condition}) | inner.where | {world.compare("=", value, inner.outputs[0])}
+        group = frozenset(column for options in keys for column in options[0])
+        return block._replace(sources=block.sources + inner.sources, where=where, group=group, having=inner.having)
+    return block
+
+
 def trim_nulls(block: Block, world: World) -> Block:
     """`x = x` as `x IS NOT NULL`, and `x IS NOT NULL` dropped where it says nothing new."""
     where = frozenset(

@@ -55,11 +55,19 @@ def having_to_where(block: Block) -> Block:
     """Conditions of HAVING without an aggregate hold for all rows of a group alike, so they may filter rows."""
     if block.group is None or WHOLE in block.group:
         return block
+    having = frozenset(condition for condition in block.having if not _is_no_test(condition))
+    block = block._replace(having=having)
     rows = frozenset(condition for condition in block.having if not has_aggregate(condition))
     where = block.where
     for condition in rows:
         where |= conjuncts(condition)
     return block._replace(where=where, having=block.having - rows)
+
+
+def _is_no_test(condition: Expr) -> bool:
+    """`COUNT(*) >= 1`: a group has a row."""
+    left, right = condition[1:3] if condition[0] == "<=" else (("null",), ("null",))
+    return bool(left[0] == "int" and left[1] <= 1 and right == ("agg", "count", False, None))
 
 
 def ignores_duplicates(block: Block, *, as_set: bool) -> bool:

@@ -33,10 +33,10 @@ def _once(block: Block, world: World, *, as_set: bool) -> Block:
     block = flatten.anti_joins(flatten.inner_lefts(block), world)
     grouping.check_bare_columns(block, world)
     block = grouping.having_to_where(block)
-    block = flatten.in_as_exists(block, world)
+    block = flatten.grouped_in_as_join(flatten.in_as_exists(block, world), world)
     block = grouping.simple_groups(block, world, as_set=as_set)
     block = flatten.exists_as_join(block, world, as_set=grouping.ignores_duplicates(block, as_set=as_set))
-    block = flatten.drop_self_joins(block, world)
+    block = flatten.drop_self_joins(flatten.drop_outer_joins_with_oneself(block, world), world)
     block = flatten.trim_nulls(block, world)
     return grouping.simple_aggregates(block, world)
 

@@ -116,7 +116,7 @@ class Reader:
                 place = int(term.name) - 1 if term.name.isdigit() else -1
             elif isinstance(term, exp.Column) and not term.table and names.count(term.name.lower()) == 1:
                 place = names.index(term.name.lower())
-                if first.args.get("joins") and not isinstance(first.expressions[place], exp.Alias):
+                if first is None or (first.args.get("joins") and not isinstance(first.expressions[place], exp.Alias)):
                     raise Unprovable("ORDER BY of a set operation by a column that two tables may have")
             else:
                 raise Unprovable("ORDER BY of a set operation")
@@ -167,10 +167,12 @@ class Reader:
                 continue
             value = item.this if isinstance(item, exp.Alias) else item
             selected.append(read(value, scope, self))
-            is_column = isinstance(value.unnest(), exp.Column) and selected[-1][0] != "text"
-            names.append(
-                item.alias.lower() if isinstance(item, exp.Alias) else value.name.lower() if is_column else None
-            )
+            if isinstance(item, exp.Alias):
+                names.append(item.alias.lower())
+            else:
+                bare = value.unnest()  # SQLite names `(code)` after its column too
+                is_column = isinstance(bare, exp.Column) and selected[-1][0] != "text"
+                names.append(bare.name.lower() if is_column else None)
         return selected, names
 
     def _group(self, node: exp.Select, scope: Scope, selected: tuple[Expr, ...]) -> Conditions | None:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from slm.errors import DataError
 from slm.sql.engines.base import Engine
 from slm.sql.results import Refused, ResultSet
 
@@ -43,30 +44,40 @@ class Database:
 
     def connection(self, who: str, *, lenient: bool = False) -> Engine:
         """The connection for `gold` or `prediction`; a lenient one takes text in double quotes."""
-        if (who, lenient) not in self._connections:
-            self._connections[who, lenient] = _open(self.engine, self.source, lenient)
-        return self._connections[who, lenient]
+        # An image is a copy that only its own connection sees, so that one does for both.
+        key = (who if isinstance(self.source, str) else "both", lenient)
+        if key not in self._connections:
+            self._connections[key] = _open(self.engine, self.source, lenient)
+        return self._connections[key]
 
-    def run(self, sql: str, who: str) -> Outcome:
-        """The outcome of a query, run once: as `gold`, as `prediction`, or as `script`, as public scripts do."""
+    def run(self, sql: str, who: str, timeout_s: float | None = None) -> Outcome:
+        """The outcome of a query, run once: as `gold`, as `prediction`, or as `script`, as public scripts do.
+
+        `timeout_s` is the database's own if it is not given.
+        """
         key = (who, sql)
         if kept := self._outcomes.get(key):
             self._outcomes.move_to_end(key)
             return kept
         start = time.perf_counter()
         try:
-            result, refusal = self._query(sql, who), None
+            result, refusal = self._query(sql, who, timeout_s or self.timeout_s), None
         except Refused as refused:
             result, refusal = None, refused
+        except DataError as error:  # a server that went away
+            result, refusal = None, Refused("database_unavailable", str(error))
         outcome = Outcome(result, refusal, round((time.perf_counter() - start) * 1000, 3))
         self._keep(key, outcome)
         return outcome
 
-    def _query(self, sql: str, who: str) -> ResultSet:
+    def _query(self, sql: str, who: str, timeout_s: float) -> ResultSet:
+        def ask(engine: Engine) -> ResultSet:
+            return engine.query(sql, timeout_s=timeout_s, max_rows=self.max_rows)
+
         if who == "script":
-            return self._ask(self.connection("prediction", lenient=True), sql)
+            return ask(self.connection("prediction", lenient=True))
         try:
-            return self._ask(self.connection(who), sql)
+            return ask(self.connection(who))
         except Refused as refused:
             if self.engine != "sqlite" or not self.double_quoted_text or not _is_quoted_text(refused):
                 raise
@@ -74,10 +85,7 @@ class Database:
             from slm.sql.quoted import refuse_columns_as_text
 
             refuse_columns_as_text(sql, self.columns())
-        return self._ask(self.connection(who, lenient=True), sql)
-
-    def _ask(self, engine: Engine, sql: str) -> ResultSet:
-        return engine.query(sql, timeout_s=self.timeout_s, max_rows=self.max_rows)
+        return ask(self.connection(who, lenient=True))
 
     def columns(self) -> dict[str, set[str]]:
         """The columns of each table, all in lower case (SQLite only)."""
@@ -118,10 +126,13 @@ def _open(engine: str, source: str | bytes, lenient: bool) -> Engine:
 
         return SqliteEngine(source, double_quoted_text=lenient)
     assert isinstance(source, str)  # noqa: S101 - images are SQLite's
-    if engine == "duckdb":
-        from slm.sql.engines.duckdb import DuckdbEngine
+    try:
+        if engine == "duckdb":
+            from slm.sql.engines.duckdb import DuckdbEngine
 
-        return DuckdbEngine(source)
-    from slm.sql.engines.postgres import PostgresEngine
+            return DuckdbEngine(source)
+        from slm.sql.engines.postgres import PostgresEngine
 
-    return PostgresEngine(source)
+        return PostgresEngine(source)
+    except ModuleNotFoundError as error:
+        raise Refused("database_unavailable", f'{error}; try: pip install "slm[{engine}]"') from None

@@ -81,7 +81,7 @@ class Further:
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
-        self._sets: OrderedDict[str, tuple[InstanceSet, list[Database]]] = OrderedDict()
+        self._sets: OrderedDict[str, tuple[InstanceSet, dict[int, Database]]] = OrderedDict()
         self._reader: StoreReader | None = None
 
     def look(
@@ -89,16 +89,13 @@ class Further:
     ) -> Reply:
         """The verdict on the shipped database, with what a proof or further data make of it, and what was made."""
         skip = request.get("skip", ())
-        count = request.get("instances", 0) if "instances" not in skip else 0
-        if database.around is None:
-            database.around = _Around(database, store_key(content_key(request), database.double_quoted_text))
-        pair = _Look(request, database, database.around, gold, request["prediction"], result, count)
+        pair = self.begin(request, database, gold, result)
         found = _Found(permutation=comparison.permutation)
         if comparison.reason == "equal":
             if request.get("instances") and "proof" not in skip and self._proved(pair, found.permutation):
                 verdict = {**verdict, "level": "proved"}
             else:
-                if count:
+                if pair.count:
                     self._check(pair, found)
                 verdict = _weigh(pair, found, verdict)
         if request.get("witness") and "witness" not in skip and verdict["reason"] not in _NO_DIFFERENCE:
@@ -107,15 +104,27 @@ class Further:
                 verdict = {**verdict, "witness": _witness(pair, found, images)}
         return {**verdict, "made": pair.made} if pair.made else verdict
 
+    def begin(self, request: Reply, database: Database, gold: Gold, result: ResultSet) -> _Look:
+        """A pair, and what is known around its database."""
+        if database.around is None:
+            database.around = _Around(database, store_key(content_key(request), database.double_quoted_text))
+        count = 0 if "instances" in request.get("skip", ()) else request.get("instances", 0)
+        return _Look(request, database, database.around, gold, request["prediction"], result, count)
+
+    def instances(self, pair: _Look) -> InstanceSet:
+        """The further instances of a pair's gold."""
+        return self._instances(pair)[0]
+
     def _check(self, pair: _Look, found: _Found) -> None:
         """Ask both queries of every instance until one tells them apart; then of those that break mined constraints."""
-        instances, databases = self._instances(pair)
+        instances, opened = self._instances(pair)
         found.evidence.append((expected_of(pair.database, pair.gold), pair.result))
         with self._heartbeat.phase("instances", _CHECK_S):
             strict = [k for k, each in enumerate(instances.instances) if each.strict]
             found.checked = len(strict)
             for number, k in enumerate(strict, 1):
-                if not _is_same_on(databases[k], instances.instances[k], number, pair, found):
+                instance = instances.instances[k]
+                if not _is_same_on(self._opened(opened, k, instance, pair), instance, number, pair, found):
                     return
             for number, instance in enumerate(self._topped_up(pair), len(strict) + 1):
                 with closing(self._open(instance, pair)) as database:
@@ -123,7 +132,7 @@ class Further:
                         return
             for k, each in enumerate(instances.instances):
                 if not each.strict and not found.fragile:
-                    _is_same_on(databases[k], each, 0, pair, found)
+                    _is_same_on(self._opened(opened, k, each, pair), each, 0, pair, found)
 
     def _proved(self, pair: _Look, permutation: tuple[int, ...] | None) -> bool:
         def prove() -> bytes:
@@ -141,8 +150,8 @@ class Further:
         key = store_key("proof", pair.around.key, pair.gold.sql, pair.prediction, permutation)
         return self._kept(pair, key, prove) == b"1"
 
-    def _instances(self, pair: _Look) -> tuple[InstanceSet, list[Database]]:
-        """The instances of a gold: open, kept in the store, or made now."""
+    def _instances(self, pair: _Look) -> tuple[InstanceSet, dict[int, Database]]:
+        """The instances of a gold, from the store or made now, and those that are open."""
 
         def make() -> bytes:
             with self._heartbeat.phase("instances", _BUILD_S):
@@ -161,10 +170,9 @@ class Further:
 
         key = store_key("instances", pair.around.key, pair.gold.sql, pair.count)
         if key not in self._sets:
-            instances = decode(self._kept(pair, key, make))
-            self._sets[key] = instances, [self._open(each, pair) for each in instances.instances]
+            self._sets[key] = decode(self._kept(pair, key, make)), {}
             if len(self._sets) > _KEPT_SETS:
-                for old in self._sets.popitem(last=False)[1][1]:
+                for old in self._sets.popitem(last=False)[1][1].values():
                     old.close()
         self._sets.move_to_end(key)
         return self._sets[key]
@@ -191,6 +199,11 @@ class Further:
         value = make()
         pair.made[key] = base64.b64encode(value).decode()
         return value
+
+    def _opened(self, opened: dict[int, Database], number: int, instance: Instance, pair: _Look) -> Database:
+        if number not in opened:
+            opened[number] = self._open(instance, pair)
+        return opened[number]
 
     def _open(self, instance: Instance, pair: _Look) -> Database:
         return Database(

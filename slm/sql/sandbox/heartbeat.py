@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PHASES = ("idle", "script", "gold", "prediction", "comparison", "instances", "proof", "witness")
+PHASES = ("idle", "script", "gold", "prediction", "readings", "comparison", "instances", "proof", "witness")
 GRACE_S = 0.5  # how long after its own deadline a worker is killed from outside
 _ORPHAN_S = 2.0  # how long after that it ends itself if nobody did
 _FORMAT = struct.Struct("<qqd")

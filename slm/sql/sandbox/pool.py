@@ -32,7 +32,7 @@ from slm.sql.sandbox.worker import main
 main(*arguments)
 """
 # What cannot be finished is left out, and what was found before it stands.
-_OPTIONAL = {"instances", "proof", "witness"}
+_OPTIONAL = {"readings", "instances", "proof", "witness"}
 
 
 @dataclass

@@ -23,7 +23,7 @@ class Runner:
                 database = self._judge.open(request)
         except Refused as refused:
             return {"reason": "database_unavailable", "detail": refused.detail}
-        with self._heartbeat.phase("prediction", 2 * self._timeout_s):
+        with self._heartbeat.phase("prediction", self._timeout_s):
             engine = database.connection("prediction")
             if request.get("only_check") and isinstance(engine, SqliteEngine):
                 return _checked(engine, request["sql"])

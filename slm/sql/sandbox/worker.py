@@ -7,7 +7,8 @@ What stands between a hostile query and this machine:
   transaction, temporary table or VACUUM INTO. `slm.sql.engines` says what the other engines are kept from.
 - One statement, and it must be a query: whatever the engine does not call read-only is refused before it runs.
 - Golds and predictions have connections of their own. Text in double quotes is text only where the pair says so.
-- Strings and rows of at most 1 MiB, a limit of rows and cells, 192 MiB for SQLite and 512 MiB of address space.
+- Strings and rows of at most 1 MiB, a limit of rows and cells, 192 MiB for SQLite and 512 MiB of address space for the
+  process (with DuckDB, 384 MiB of data).
 - Every stage has a deadline. The engine stops at it by itself if it can; if it is in one long operation, as `instr` on
   megabytes, the watchdog sees the heartbeat's deadline pass and kills the process. If the watchdog is gone, the
   process's own alarm ends it.
@@ -36,8 +37,12 @@ from slm.sql.sandbox.heartbeat import Heartbeat
 
 _MIB = 1 << 20
 _SQLITE_BYTES = 192 * _MIB
-# DuckDB reserves address space that it never uses; its own limit and the process's other limits hold its memory.
-_ADDRESS_BYTES = {"sqlite": 512 * _MIB, "postgres": 512 * _MIB, "duckdb": 1536 * _MIB}
+# DuckDB reserves address space that it never uses, so that only what it writes to can be limited.
+_MEMORY = {
+    "sqlite": (resource.RLIMIT_AS, 512 * _MIB),
+    "postgres": (resource.RLIMIT_AS, 512 * _MIB),
+    "duckdb": (resource.RLIMIT_DATA, 384 * _MIB),
+}
 _FLUSH_BYTES = 1 << 15
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
@@ -45,6 +50,7 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 _KINDS = {
     "judge": ("slm.sql.sandbox.judging", "Judge"),
     "run": ("slm.sql.sandbox.running", "Runner"),
+    "score": ("slm.sql.sandbox.scoring", "Scorer"),
     "lint": ("slm.sql.sandbox.linting", "Linter"),
 }
 
@@ -77,8 +83,7 @@ def _limit_process(engine: str) -> None:
         import apsw
 
         apsw.hard_heap_limit(_SQLITE_BYTES)
-    limits = {resource.RLIMIT_AS: _ADDRESS_BYTES[engine], resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
-    for limit, value in limits.items():
+    for limit, value in (_MEMORY[engine], (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         with suppress(ValueError, OSError):  # not every system has every limit
             resource.setrlimit(limit, (value, value))
 

@@ -1,3 +1,5 @@
+"""Attacks on DuckDB under a worker's limits, and what its queries, errors and cells come to."""
+
 import hashlib
 import json
 import subprocess

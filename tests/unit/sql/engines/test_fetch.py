@@ -1,3 +1,5 @@
+"""Limits of rows, cells, text and time that the engines share."""
+
 import threading
 import time
 

@@ -1,3 +1,5 @@
+"""Attacks on a real PostgreSQL, roles that are refused, passwords that stay hidden, and what cells come to."""
+
 import json
 import time
 from pathlib import Path
