@@ -69,16 +69,14 @@ class Judge:
         `slm.records.Verdict` says what is in it. Raises JobError if the processes cannot start.
         """
         source, slots = iter(pairs), deque[_Slot]()
-        waiting: deque[list[Task[_Slot]]] = deque()
         exhausted = False
         while slots or not exhausted:
-            if not exhausted and not waiting and len(slots) <= _AHEAD - _CHUNK:
+            if not exhausted and self._pool.is_hungry and len(slots) <= _AHEAD - _CHUNK:
                 fresh = [_Slot(pair) for pair in islice(source, _CHUNK)]
                 exhausted = len(fresh) < _CHUNK
                 slots.extend(fresh)
-                waiting.extend(self._batches(fresh))
-            while waiting and self._pool.has_room:
-                self._pool.submit(waiting.popleft())
+                for batch in self._batches(fresh):
+                    self._pool.add(batch)
             while slots and (verdict := slots[0].verdict):
                 slots.popleft()
                 yield verdict
@@ -99,15 +97,15 @@ class Judge:
                 first[key].twins.append(slot)
             else:
                 first[key] = slot
-        tasks = [Task(slot, slot.pair.dialect, self._request(slot.pair)) for slot in first.values()]
-        if self._options["instances"]:
-            tasks.sort(key=lambda task: (str(task.ticket.pair.database), task.ticket.pair.gold))
-        for _, same in groupby(tasks, key=lambda task: task.engine):
-            while batch := list(islice(same, self._batch_size(len(tasks)))):
+        tasks = [
+            Task(slot, slot.pair.dialect, self._request(slot.pair), key=slot.pair.database or slot.pair.script)
+            for slot in first.values()
+        ]
+        tasks.sort(key=lambda task: (task.engine, str(task.key), task.ticket.pair.gold))
+        size = max(1, min(_BATCH, len(tasks) // (2 * self._pool.size)))
+        for _, same in groupby(tasks, key=lambda task: (task.engine, task.key)):
+            while batch := list(islice(same, size)):
                 yield batch
-
-    def _batch_size(self, tasks: int) -> int:
-        return max(1, min(_BATCH, tasks // (2 * self._pool.size)))
 
     def _request(self, pair: Pair) -> dict[str, Any]:
         request = {

@@ -101,9 +101,9 @@ def _run(
     left, pending = list(tasks), len(tasks)
     with Pool[int](timeout_s=timeout_s, max_rows=max_rows, workers=workers) as pool:
         while pending:
-            while left and pool.has_room:
+            while left and pool.is_hungry:
                 batch, left = left[:_BATCH], left[_BATCH:]
-                pool.submit(batch)
+                pool.add(batch)
             for ticket, reply in pool.wait():
                 pending -= 1
                 yield ticket, reply

@@ -4,15 +4,16 @@ SQLite takes "x" for the text 'x' where no column is called x. Public golds need
 invented column must not run as a text.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from slm.sql.results import Refused
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.ILike, exp.Glob, exp.Is)
+_COMPARING = {TokenType.EQ, TokenType.NEQ, TokenType.LIKE, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE}
 _LONGEST = 20_000  # characters that are parsed
 
 
@@ -26,20 +27,33 @@ def refuse_columns_as_text(sql: str, columns: Mapping[str, Set[str]]) -> None:
     if len(sql) > _LONGEST:
         raise Refused("unknown_column", "text in double quotes in a query too long to look into")
     try:
+        tokens = sqlglot.tokenize(sql, read="sqlite")
+        if all(_follows_comparison(tokens, at) for at, token in enumerate(tokens) if _is_quoted(token)):
+            return
         tree = sqlglot.parse_one(sql, read="sqlite")
     except (SqlglotError, RecursionError):
         raise Refused("unknown_column", "text in double quotes in a query that cannot be read") from None
-    known = _names(tree, columns)
-    for node in tree.find_all(exp.Column):
+    nodes = list(tree.walk())
+    known = _names(nodes, columns)
+    for node in nodes:
         if _is_unknown(node, known) and _stands_for_column(node, known):
             raise Refused("unknown_column", f"no such column: {node.name} (in double quotes it would be text)")
 
 
-def _names(tree: exp.Expr, columns: Mapping[str, Set[str]]) -> set[str]:
+def _is_quoted(token: Token) -> bool:
+    return token.token_type is TokenType.IDENTIFIER
+
+
+def _follows_comparison(tokens: Sequence[Token], at: int) -> bool:
+    """Whether it stands as in `name = "x"`: most texts do, and then the query need not be parsed."""
+    return at > 1 and tokens[at - 1].token_type in _COMPARING and tokens[at - 2].token_type is TokenType.VAR
+
+
+def _names(nodes: Sequence[exp.Expr], columns: Mapping[str, Set[str]]) -> set[str]:
     """Every name that a column can have in the query."""
-    tables = {table.name.lower() for table in tree.find_all(exp.Table)}
-    names = {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
-    names |= {identifier.name.lower() for each in tree.find_all(exp.TableAlias) for identifier in each.columns}
+    tables = {node.name.lower() for node in nodes if isinstance(node, exp.Table)}
+    names = {node.alias.lower() for node in nodes if isinstance(node, exp.Alias)}
+    names |= {name.name.lower() for node in nodes if isinstance(node, exp.TableAlias) for name in node.columns}
     return names.union(*(columns.get(table, set()) for table in tables))
 
 

@@ -18,7 +18,7 @@ def bird(gold: ResultSet, prediction: ResultSet) -> bool:
     """
     if gold.rows != prediction.rows and set(gold.rows) != set(prediction.rows):
         return False
-    return not any(map(_is_undecodable, chain(chain.from_iterable(gold.rows), chain.from_iterable(prediction.rows))))
+    return not _is_undecodable(gold.rows) and not _is_undecodable(prediction.rows)
 
 
 def test_suite(gold: ResultSet, prediction: ResultSet, *, ordered: bool) -> bool:
@@ -71,7 +71,7 @@ def _printed_alike(ours: list[Row], theirs: list[Row]) -> bool:
 
 def _decoded(rows: Sequence[Row]) -> list[Row]:
     """The rows as the script's text factory gives them: bytes that are not UTF-8 are left out."""
-    if not any(map(_is_undecodable, chain.from_iterable(rows))):
+    if not _is_undecodable(rows):
         return rows if isinstance(rows, list) else list(rows)
     return [
         tuple([cell.encode(errors="ignore").decode() if isinstance(cell, str) else cell for cell in row])
@@ -79,11 +79,10 @@ def _decoded(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _is_undecodable(cell: Cell) -> bool:
-    if not isinstance(cell, str) or cell.isascii():
-        return False
+def _is_undecodable(rows: Sequence[Row]) -> bool:
+    """Whether any text of these rows is not UTF-8. All at once, since this is asked of every result."""
     try:
-        cell.encode()
+        "".join([cell for row in rows for cell in row if isinstance(cell, str)]).encode()
     except UnicodeEncodeError:
         return True
     return False

@@ -7,7 +7,7 @@ from sqlglot import exp
 
 from slm.sql.prove import functions
 from slm.sql.prove.scope import Reads, Scope, only
-from slm.sql.prove.terms import BOOLEANS, Expr, Query, SetOp, Unprovable, all_of, any_of
+from slm.sql.prove.terms import BOOLEANS, Block, Expr, Query, SetOp, Unprovable, all_of, any_of
 from slm.sql.prove.world import World, outputs
 
 _LARGEST = 2**63 - 1
@@ -168,17 +168,20 @@ def _in(node: exp.Expr, scope: Scope, reader: Reads) -> Expr:
         query = _subquery(subquery, scope, reader)
         if len(outputs(query)) != 1:
             raise Unprovable("IN of several columns")
-        return _in_query(value, query)
+        return _in_query(value, query, reader.world)
     members = [read(member, scope, reader) for member in node.expressions]
     if not members or any(member[0] not in ("int", "real", "text") for member in members):
         raise Unprovable("IN of expressions")
     return any_of(reader.world.compare("=", value, member) for member in members)
 
 
-def _in_query(value: Expr, query: Query) -> Expr:
-    """IN of a UNION is IN of one or the other, for NULL too."""
+def _in_query(value: Expr, query: Query, world: World) -> Expr:
+    """IN of a UNION is IN of one or the other, for NULL too; all columns must be converted alike."""
     if isinstance(query, SetOp) and query.op in ("union", "union all") and query.limit is None and not query.offset:
-        return any_of(_in_query(value, operand) for operand in query.operands)
+        affinities = {world.affinity(outputs(operand)[0]) for operand in query.operands}
+        are_alike = len(affinities) == 1 and affinities <= {"INTEGER", "NUMERIC", "REAL", "TEXT"}
+        if are_alike and all(isinstance(operand, Block) for operand in query.operands):
+            return any_of(("in", value, operand) for operand in query.operands)
     return ("in", value, query)
 
 

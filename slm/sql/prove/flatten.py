@@ -8,6 +8,7 @@ from slm.sql.prove.terms import (
     Block,
     Conditions,
     Expr,
+    SetOp,
     Source,
     all_of,
     any_of,
@@ -15,6 +16,7 @@ from slm.sql.prove.terms import (
     conjuncts,
     has_aggregate,
     is_plain,
+    nodes,
     substitute,
 )
 from slm.sql.prove.world import World, outputs
@@ -42,7 +44,11 @@ def merge_sources(block: Block, world: World) -> Block:
                 world,
             )
         is_alone = len(block.sources) == 1 and not block.lefts and block.group is None
-        if is_alone and query.group is not None and query.limit is None and not query.offset and not query.distinct:
+        has_subquery = any(
+            isinstance(part, (Block, SetOp)) for part in nodes((block.where, block.outputs, block.order))
+        )
+        is_bare = query.limit is None and not query.offset and not query.distinct
+        if is_alone and not has_subquery and query.group is not None and is_bare:
             moved = substitute(block._replace(sources=()), values)
             having = query.having | conjuncts(all_of(moved.where))
             return merge_sources(
@@ -166,90 +172,6 @@ def exists_as_join(block: Block, world: World, *, as_set: bool) -> Block:
                 block._replace(sources=block.sources + inner.sources, where=where), world, as_set=as_set
             )
     return block
-
-
-def drop_self_joins(block: Block, world: World) -> Block:
-    """Two occurrences of one table whose keys are equal are the same row."""
-    known = Dependence(block, world)
-    for number, first in enumerate(block.sources):
-        for second in block.sources[number + 1 :]:
-            if first.table is None or first.table != second.table:
-                continue
-            if any(_all_equal(first, second, key, known) for key in world.facts.keys.get(first.table, ())):
-                width = world.width(first)
-                values: dict[Expr, Expr] = {
-                    ("col", second.occurrence, place): ("col", first.occurrence, place) for place in range(width)
-                }
-                rest = tuple(source for source in block.sources if source != second)
-                return drop_self_joins(substitute(block._replace(sources=rest), values), world)
-    return block
-
-
-def _all_equal(first: Source, second: Source, key: tuple[int, ...], known: Dependence) -> bool:
-    for place in key:
-        start = {("col", first.occurrence, place)}
-        size = 0
-        while size != len(start):
-            size = len(start)
-            for left, right in known.equal_pairs:
-                if left in start or right in start:
-                    start |= {left, right}
-        if ("col", second.occurrence, place) not in start:
-            return False
-    return True
-
-
-def drop_outer_joins_with_oneself(block: Block, world: World) -> Block:
-    """In EXISTS, an occurrence whose key equals that of the same table outside is the row outside."""
-    known = Dependence(block, world)
-
-    def change(term: Expr) -> Expr:
-        if term[0] == "not":
-            return ("not", change(term[1]))
-        if term[0] in ("and", "or"):
-            return (term[0], frozenset(map(change, term[1])))
-        if term[0] != "exists" or not is_plain(term[1]):
-            return term
-        inner: Block = term[1]
-        for source in inner.sources if len(inner.sources) > 1 else ():
-            for outer in block.sources:
-                if source.table is None or source.table != outer.table:
-                    continue
-                keys = world.facts.keys.get(source.table, ())
-                if any(_fixed_outside(source, outer, key, inner, known) for key in keys):
-                    values: dict[Expr, Expr] = {
-                        ("col", source.occurrence, place): ("col", outer.occurrence, place)
-                        for place in range(world.width(source))
-                    }
-                    rest = tuple(other for other in inner.sources if other != source)
-                    moved: Block = substitute(inner._replace(sources=rest), values)
-                    where = frozenset(c for c in moved.where if not (c[0] == "=" and c[1] == c[2]))
-                    return change(("exists", moved._replace(where=where)))
-        return term
-
-    return block._replace(where=frozenset(map(change, block.where)))
-
-
-def _fixed_outside(source: Source, outer: Source, key: tuple[int, ...], inner: Block, known: Dependence) -> bool:
-    """Whether WHERE of `inner` makes this key of `source` equal to the one outside, which is never NULL."""
-    for place in key:
-        wanted = ("col", outer.occurrence, place)
-        if not known.never_null(wanted) or not _linked(("col", source.occurrence, place), wanted, inner, known.world):
-            return False
-    return True
-
-
-def _linked(start: Expr, end: Expr, block: Block, world: World) -> bool:
-    """Whether equalities of columns of one storage lead from one column to the other."""
-    reached = {start}
-    size = 0
-    while size != len(reached):
-        size = len(reached)
-        for kind, *sides in (condition for condition in block.where if condition[0] == "="):
-            storages = {world.storage(side) for side in sides}
-            if kind and len(storages) == 1 and None not in storages and reached & set(sides):
-                reached |= set(sides)
-    return end in reached
 
 
 def grouped_in_as_join(block: Block, world: World) -> Block:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slm.sql.prove import flatten, grouping
+from slm.sql.prove import flatten, grouping, selfjoins
 from slm.sql.prove.terms import Block, Expr, Query, SetOp, Source, Unprovable, nodes, rebuild
 from slm.sql.prove.world import World, outputs
 
@@ -36,7 +36,7 @@ def _once(block: Block, world: World, *, as_set: bool) -> Block:
     block = flatten.grouped_in_as_join(flatten.in_as_exists(block, world), world)
     block = grouping.simple_groups(block, world, as_set=as_set)
     block = flatten.exists_as_join(block, world, as_set=grouping.ignores_duplicates(block, as_set=as_set))
-    block = flatten.drop_self_joins(flatten.drop_outer_joins_with_oneself(block, world), world)
+    block = selfjoins.drop_self_joins(selfjoins.drop_outer_joins_with_oneself(block, world), world)
     block = flatten.trim_nulls(block, world)
     return grouping.simple_aggregates(block, world)
 

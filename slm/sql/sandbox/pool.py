@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 _START_S = 60.0  # a loaded machine may take long to start Python; no query runs yet
 _POLL_S = 0.1  # how often a busy worker's heartbeat is looked at
+_MOST = 64  # tasks of a batch, about
+_AHEAD_BYTES = 1 << 14  # of a batch for a worker that is busy: less than a pipe holds
 # A stub in place of the packages' `__init__`, so that a worker loads only what it runs, and starts in 0.05 s.
 _BOOT = """
 import sys, types
@@ -37,11 +40,15 @@ _OPTIONAL = {"readings", "instances", "proof", "witness"}
 
 @dataclass
 class Task(Generic[T]):
-    """A request for a worker; `ticket` comes back with the reply. `engine` says which kind of worker it needs."""
+    """A request for a worker; `ticket` comes back with the reply. `engine` says which kind of worker it needs.
+
+    Tasks of one `key`, such as a database, go to the same worker if they can, since it holds what they need.
+    """
 
     ticket: T
     engine: str
     request: dict[str, Any]
+    key: Hashable = None
     restarts: int = 0
 
 
@@ -52,17 +59,27 @@ class _Worker(Generic[T]):
     heartbeat: Heartbeat
     started: float = field(default_factory=time.monotonic)
     tasks: dict[int, Task[T]] = field(default_factory=dict)
+    keys: set[Hashable] = field(default_factory=set)
+    last: int = 0
     unfinished: bytes = b""
 
     def fileno(self) -> int:
         return cast(IO[bytes], self.process.stdout).fileno()
 
     def give(self, tasks: list[Task[T]]) -> None:
-        self.tasks = dict(enumerate(tasks, 1))
-        batch = [task.request for task in tasks]
+        """Send a batch: to an idle worker, or a small one to a worker that has begun with its only other batch."""
+        numbered = dict(enumerate(tasks, self.last + 1))
+        self.tasks |= numbered
+        self.last += len(tasks)
+        self.keys.update(task.key for task in tasks)
+        batch = [[number, task.request] for number, task in numbered.items()]
         with suppress(BrokenPipeError):  # its end is seen when its output is read
-            stdin = cast(IO[bytes], self.process.stdin)
-            stdin.write(json.dumps(batch).encode() + b"\n")
+            cast(IO[bytes], self.process.stdin).write(json.dumps(batch).encode() + b"\n")
+
+    @property
+    def is_well_on(self) -> bool:
+        """Whether it has read all that was sent to it, so that a small batch more cannot block the pipe."""
+        return bool(self.tasks) and self.heartbeat.read()[0] >= max(min(self.tasks), self.last - _MOST + 1)
 
     def read(self) -> list[dict[str, Any]] | None:
         """The complete lines that have come; None when the process has ended."""
@@ -87,24 +104,23 @@ class Pool(Generic[T]):
     def __init__(self, *, timeout_s: float, max_rows: int, workers: int | None) -> None:
         self._timeout_s, self._max_rows = timeout_s, max_rows
         self.size = workers or os.cpu_count() or 1
+        self._queue: list[list[Task[T]]] = []
         self._idle: list[_Worker[T]] = []
         self._busy: list[_Worker[T]] = []
         self._selector = selectors.DefaultSelector()
 
     @property
-    def has_room(self) -> bool:
-        """Whether `submit` would start at once."""
-        return len(self._busy) < self.size
+    def is_hungry(self) -> bool:
+        """Whether more tasks should be added, so that no worker runs out of them."""
+        return len(self._queue) < 2 * self.size
 
-    def submit(self, tasks: list[Task[T]]) -> None:
-        """Start tasks, all of one engine, on one worker; the replies come from `wait`."""
-        worker = self._free(tasks[0].engine)
-        worker.give(tasks)
-        self._busy.append(worker)
-        self._selector.register(worker, selectors.EVENT_READ, worker)
+    def add(self, tasks: list[Task[T]]) -> None:
+        """Queue a batch of tasks, all of one engine and key; the replies come from `wait`."""
+        self._queue.append(tasks)
 
     def wait(self) -> list[tuple[T, dict[str, Any]]]:
         """Wait until something happens; the replies that are complete. Raises JobError if a worker cannot start."""
+        self._assign()
         replies: list[tuple[T, dict[str, Any]]] = []
         for key, _ in self._selector.select(_POLL_S):
             replies += self._hear(key.data)
@@ -115,11 +131,40 @@ class Pool(Generic[T]):
                 replies += self._bury(worker, "timeout", f"stopped after {self._timeout_s:g} s")
         return replies
 
+    def _assign(self) -> None:
+        """Give what is queued to idle workers, then a batch ahead to those that are well on with theirs."""
+        while self._queue and (len(self._busy) < self.size):
+            self._send(self._free(self._queue[0][0].engine), limit=None)
+        for worker in self._busy:
+            if self._queue and len(worker.tasks) <= _MOST and worker.is_well_on:
+                self._send(worker, limit=_AHEAD_BYTES)
+
+    def _send(self, worker: _Worker[T], limit: int | None) -> None:
+        batch = self._choose(worker)
+        if batch is None or (limit and sum(len(json.dumps(task.request)) for task in batch) > limit):
+            return
+        self._queue.remove(batch)
+        worker.give(batch)
+        if worker not in self._busy:
+            self._busy.append(worker)
+            self._selector.register(worker, selectors.EVENT_READ, worker)
+
+    def _choose(self, worker: _Worker[T]) -> list[Task[T]] | None:
+        """The first batch of a key that the worker knows, or that nobody knows, or the first of all."""
+        fitting = [batch for batch in self._queue if batch[0].engine == worker.engine]
+        known = set[Hashable]().union(*(other.keys for other in [*self._busy, *self._idle]))
+        ours = (batch for batch in fitting if batch[0].key in worker.keys)
+        new = (batch for batch in fitting if batch[0].key not in known)
+        return next(ours, None) or next(new, None) or next(iter(fitting), None)
+
     def _free(self, engine: str) -> _Worker[T]:
-        for worker in self._idle:
-            if worker.engine == engine:
-                self._idle.remove(worker)
-                return worker
+        """An idle worker for the engine, if possible one that knows what is queued; else a new one."""
+        fitting = [worker for worker in self._idle if worker.engine == engine]
+        if fitting:
+            queued = {batch[0].key for batch in self._queue}
+            worker = next((worker for worker in fitting if worker.keys & queued), fitting[0])
+            self._idle.remove(worker)
+            return worker
         if self._idle and len(self._idle) + len(self._busy) >= self.size:
             spare = self._idle.pop()
             spare.end()
@@ -177,7 +222,7 @@ class Pool(Generic[T]):
             if first.restarts > 2:
                 raise JobError(f"the process that runs SQL does not start (exit status {status}); its message is above")
         if rest:
-            self.submit(list(rest.values()))
+            self._queue.insert(0, list(rest.values()))
         return replies
 
     def _release(self, worker: _Worker[T]) -> None:

@@ -21,7 +21,8 @@ user, no container and no system call filter; the network and readable files are
 every table of its own database, `sqlite_schema` included, and may use one core until its deadline. A PostgreSQL server
 is protected by its role and its settings, not by this process.
 
-Speaks JSON lines: a line from the pool is a list of requests, each is answered by a line with `task`, its number.
+Speaks JSON lines: a line from the pool is a list of [number, request], each is answered by a line with `task`, the
+number.
 """
 
 import json
@@ -96,7 +97,7 @@ def main(memory: str, engine: str, timeout_s: str, max_rows: str) -> None:
     heartbeat.start(-1)
     for line in sys.stdin.buffer:
         pending = b""
-        for number, request in enumerate(json.loads(line), 1):
+        for number, request in json.loads(line):
             pending += worker.answer(number, request)
             if len(pending) > _FLUSH_BYTES:
                 _write(pending)
