@@ -60,6 +60,8 @@ def judge(
     from slm.sql import read_pairs
 
     found = list(read_pairs(pairs, databases=db_dir, double_quoted_text=double_quoted_text))
+    if transpile_from is not None:
+        _require_dialect(transpile_from)
     verdicts = judge_pairs(
         found,
         timeout_s=timeout_s,
@@ -250,6 +252,14 @@ def _golds(suite: str, databases: Path | None) -> tuple[list[tuple[Example, str,
 def _require(db: str, dialect: Dialect) -> None:
     if dialect is not Dialect.postgres and not Path(db).is_file():
         raise InputError("no such file", where=db, expected=f"a {dialect.value} database")
+
+
+def _require_dialect(name: str) -> None:
+    from sqlglot import Dialect as SqlDialect
+    from sqlglot.dialects import DIALECTS
+
+    if SqlDialect.get(name) is None:
+        raise InputError("no such dialect", where=name, expected=", ".join(map(str.lower, DIALECTS)))
 
 
 def _refuse(reply: dict[str, Any]) -> None:

@@ -48,8 +48,8 @@ class _Line(BaseModel):
         scripts = self.schema_sql is not None
         if scripts == (self.db is not None):
             raise ValueError("needs either `db`, or `schema_sql` and `data_sql`")
-        if scripts and self.dialect == "postgres":
-            raise ValueError("a PostgreSQL pair needs `db`, a DSN such as postgresql://reader@localhost/shop")
+        if scripts and self.dialect != "sqlite":
+            raise ValueError("`schema_sql` makes a SQLite database; another one needs `db`, a file or a DSN")
         return self
 
 

@@ -16,6 +16,7 @@ from slm.sql.sandbox.readings import read_as_scripts
 
 _OPEN_DATABASES = 32
 _SCRIPT_S, _COMPARISON_S, _READING_S = 10.0, 30.0, 0.5
+_LONGEST = 20_000  # characters that are translated
 _STOPPED = {"timeout", "memory", "too_many_rows"}
 
 Reply = dict[str, Any]
@@ -58,16 +59,21 @@ class Judge:
                 database = self.open(request)
         except Refused as refused:
             return {"reason": "database_unavailable", "detail": refused.detail}
-        golds = [self.gold(database, sql) for sql in request["golds"]]
-        times: Reply = {"gold_ms": sum(gold.outcome.ms for gold in golds)}
-        usable = [gold for gold in golds if gold.outcome.result]
+        if source := request.get("transpile_from"):
+            with self.heartbeat.phase("prediction", self.timeout_s):
+                texts = [*request["golds"], request["prediction"]]
+                *golds, translated = [_translated(sql, source, database.engine) for sql in texts]
+            request = {**request, "golds": golds, "prediction": translated}
+        found = [self.gold(database, sql) for sql in request["golds"]]
+        times: Reply = {"gold_ms": sum(gold.outcome.ms for gold in found)}
+        usable = [gold for gold in found if gold.outcome.result]
         if not usable:
-            return times | {"reason": "gold_failed", "detail": "; ".join(_failure(gold) for gold in golds)}
+            return times | {"reason": "gold_failed", "detail": "; ".join(_failure(gold) for gold in found)}
         with self.heartbeat.phase("prediction", self.timeout_s):
             prediction = database.run(request["prediction"], "prediction")
         times["prediction_ms"] = prediction.ms
         if "readings" not in request.get("skip", ()):
-            times["readings"] = self._readings(database, golds[0], request["prediction"], prediction)
+            times["readings"] = self._readings(database, found[0], request["prediction"], prediction)
         if prediction.result is None:
             assert prediction.refusal is not None  # noqa: S101
             verdict = {"reason": prediction.refusal.reason, "detail": prediction.refusal.detail}
@@ -160,6 +166,19 @@ class Judge:
         from slm.sql.engines.sqlite import image_of
 
         return image_of(*script, timeout_s=_SCRIPT_S)
+
+
+def _translated(sql: str, source: str, target: str) -> str:
+    """The text in another dialect; what cannot be read is left for the database to refuse."""
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+
+    if len(sql) > _LONGEST:
+        return sql
+    try:
+        return "; ".join(sqlglot.transpile(sql, read=source, write=target))
+    except (SqlglotError, RecursionError):
+        return sql
 
 
 def gold_of(database: Database, sql: str) -> Gold:
