@@ -65,7 +65,8 @@ class Verdict(Record):
     `equal_on_N_instances` or `proved`. `reason` is `correct`, `gold_ambiguous` (right, but the gold's LIMIT cuts a tie)
     or a snake_case kind of failure, `detail` is for people. `fragile`: only data that break a constraint which the
     shipped rows suggest, but the schema does not declare, tell the answer from the gold. `witness` is the smallest data
-    that was found to tell them apart: rows by table, and both results.
+    that was found to tell them apart: rows by table, and both results. `shipped` is what `correct` would be on the
+    shipped database alone.
     """
 
     example_id: str
@@ -74,6 +75,7 @@ class Verdict(Record):
     reason: str
     detail: str | None = None
     readings: Readings | None = None
+    shipped: bool | None = None
     fragile: bool = False
     witness: dict[str, Any] | None = None
     gold_ms: float | None = None
@@ -94,8 +96,8 @@ class Result(Record):
     """One evaluation: the figures, and everything needed to trace them.
 
     `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
-    further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` what the shipped data alone would say,
-    and `fragile` of the right answers are told apart by data that break an undeclared constraint. `readings`: what
+    further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the
+    shipped data alone would say, and `fragile` of the right answers are told apart by data that break an undeclared constraint. `readings`: what
     BIRD's EX and Spider's test-suite script would call right.
     """
 
@@ -111,6 +113,7 @@ class Result(Record):
     undetermined: int = 0
     instances: int = 0
     accuracy_shipped: Rate | None = None
+    undetermined_shipped: int = 0
     fragile: int = 0
     readings: dict[str, Rate] = Field(default_factory=dict)
     by_level: dict[str, int] = Field(default_factory=dict)

@@ -63,6 +63,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         table.add_row("undetermined, not counted as right", *(str(result.undetermined) for result in results))
     if any(result.accuracy_shipped for result in results):
         table.add_row("on the shipped data alone", *(_rate(result.accuracy_shipped) for result in results))
+        if any(result.undetermined_shipped for result in results):
+            table.add_row("undetermined there", *(str(result.undetermined_shipped) for result in results))
     for name, label in (("bird", "as BIRD's script reads it"), ("test_suite", "as Spider's script reads it")):
         if any(name in result.readings for result in results):
             table.add_row(label, *(_rate(result.readings.get(name)) for result in results))

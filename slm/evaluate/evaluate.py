@@ -54,7 +54,8 @@ def evaluate(
         accuracy=accuracy(judged),
         undetermined=sum(verdict.correct is None for verdict in judged),
         instances=instances,
-        accuracy_shipped=_rate(map(_is_right_on_shipped, judged)) if instances else None,
+        accuracy_shipped=_rate(bool(verdict.shipped) for verdict in judged) if instances else None,
+        undetermined_shipped=sum(verdict.shipped is None for verdict in judged) if instances else 0,
         fragile=sum(verdict.fragile for verdict in judged),
         readings=_readings(judged),
         by_level=dict(Counter(verdict.level for verdict in judged if verdict.level).most_common()),
@@ -83,10 +84,6 @@ def _rate(outcomes: Iterable[bool]) -> Rate:
 
     interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
     return Rate(right=right, total=total, value=right / total, low=float(interval.low), high=float(interval.high))
-
-
-def _is_right_on_shipped(verdict: Verdict) -> bool:
-    return bool(verdict.correct) or verdict.reason == "separated_on_instance"
 
 
 def _readings(judged: Sequence[Verdict]) -> dict[str, Rate]:

@@ -1,6 +1,6 @@
 """Results as a Markdown page. The same results always give the same bytes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from slm.records import Rate, Result
@@ -19,6 +19,9 @@ Rows of one table answered exactly the same questions on the same databases.
 - **accuracy**: share of judged answers whose execution gives the gold's result, with its 95 % Wilson score interval.
   Where two intervals overlap widely, the order of two rows may be luck.
 - **right / judged**: a question without a database, or whose gold fails, is not judged.
+- **undetermined**: both results were empty; not counted as right. **instances**: right answers were right on so many
+  further databases too; **shipped data alone**: the accuracy without them. **BIRD**, **test suite**: what these public
+  scripts would call right ([docs/judging.md](docs/judging.md)).
 - **seen**, **unseen**, **easy**, …: accuracy on the questions with that tag.
 - **tokens**: mean tokens of a prompt + of an answer. **seconds**: mean wall time of an answer on that run's machine;
   only rows of one machine compare.
@@ -41,9 +44,10 @@ def render_leaderboard(results: Sequence[Result]) -> str:
 def _section(results: list[Result]) -> str:
     first = results[0]
     tags = tag_columns(results)
-    head = ["model", "tuned", "size", "accuracy", "right / judged", *tags, "tokens", "seconds", "run"]
+    judged = {name: show for name, show in _JUDGED.items() if any(show(result) != _UNKNOWN for result in results)}
+    head = ["model", "tuned", "size", "accuracy", "right / judged", *judged, *tags, "tokens", "seconds", "run"]
     head += ["code", "data", "model", "adapter"]
-    rows = [_row(result, tags.values()) for result in sorted(results, key=_best_first)]
+    rows = [_row(result, judged.values(), tags.values()) for result in sorted(results, key=_best_first)]
     questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
     return "\n".join(
         [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
@@ -63,7 +67,7 @@ def _best_first(result: Result) -> tuple[float, str, str]:
     return (1.0 if value is None else -value, result.model, result.run)
 
 
-def _row(result: Result, tags: Iterable[tuple[str, str]]) -> list[str]:
+def _row(result: Result, judged: Iterable[Callable[[Result], str]], tags: Iterable[tuple[str, str]]) -> list[str]:
     rate, card = result.accuracy, result.card
     return [
         result.model,
@@ -71,6 +75,7 @@ def _row(result: Result, tags: Iterable[tuple[str, str]]) -> list[str]:
         _size(result.parameters),
         _with_interval(rate),
         f"{rate.right} / {rate.total}",
+        *(show(result) for show in judged),
         *(_percent(result.by_tag.get(tag, {}).get(value)) for tag, value in tags),
         _tokens(result),
         _number(result.seconds_per_question, digits=2),
@@ -78,6 +83,16 @@ def _row(result: Result, tags: Iterable[tuple[str, str]]) -> list[str]:
         _commit(card.get("code")),
         *(_hash(card.get(key)) for key in ("data", "model", "adapter")),
     ]
+
+
+# Columns that a table has if any of its rows has something to show there.
+_JUDGED: dict[str, Callable[[Result], str]] = {
+    "undetermined": lambda result: str(result.undetermined) if result.readings else _UNKNOWN,
+    "instances": lambda result: str(result.instances or _UNKNOWN),
+    "shipped data alone": lambda result: _percent(result.accuracy_shipped),
+    "BIRD": lambda result: _percent(result.readings.get("bird")),
+    "test suite": lambda result: _percent(result.readings.get("test_suite")),
+}
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -214,6 +214,7 @@ def _verdict(pair: Pair, reply: dict[str, Any]) -> Verdict:
         reason=reason,
         detail=detail,
         readings=Readings(**readings) if readings else None,
+        shipped=reply.get("shipped", correct),
         fragile=reply.get("fragile", False),
         witness=reply.get("witness"),
         gold_ms=reply.get("gold_ms"),

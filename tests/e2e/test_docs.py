@@ -44,6 +44,8 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
         lines = [json.dumps({"question": row["question"], "sql": row["sql"], "db": "shop"}) for row in rows]
         (mine / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "answers.txt").write_text("\n".join(row["sql"] for row in rows) + "\n")
+    pairs = [{"id": row["id"], "gold": row["sql"], "pred": row["sql"], "db": "shop"} for row in rows[:3]]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     run(f"slm train recipes/quickstart.yaml --runs {folder}/trained", folder, tiny_llama)
     (trained,) = (folder / "trained").iterdir()
     (folder / "runs").mkdir()

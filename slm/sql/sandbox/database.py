@@ -9,9 +9,9 @@ from slm.errors import DataError
 from slm.sql.engines.base import Engine
 from slm.sql.results import Refused, ResultSet
 
-_KEPT_CELLS = 20_000  # of one result
-_KEPT_RESULTS = 4096
-_KEPT_CELLS_TOTAL = 2_000_000
+_KEPT_CELLS = 20_000  # of one result; each takes some 100 bytes
+_KEPT_RESULTS = 4096  # of a database
+_KEPT_CELLS_TOTAL = 500_000  # of a database's results, and of its golds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,42 @@ class Outcome:
     result: ResultSet | None
     refusal: Refused | None
     ms: float
+
+    @property
+    def cells(self) -> int:
+        """The size of the result."""
+        return len(self.result.rows) * len(self.result.labels) if self.result else 0
+
+
+class Kept:
+    """Things by their keys, as long as they are not too many and their results not too large; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._things: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self.cells = 0
+
+    def get(self, key: Any) -> Any:
+        """The thing; None if it was never put here or has gone."""
+        if key not in self._things:
+            return None
+        self._things.move_to_end(key)
+        return self._things[key][0]
+
+    def put(self, key: Any, thing: Any, cells: int) -> None:
+        """Keep a new thing; it stays until the next comes, whatever its size."""
+        self.make_room()
+        self._things[key] = thing, cells
+        self.cells += cells
+
+    def make_room(self) -> None:
+        """Let the oldest go until the rest is small enough."""
+        while len(self._things) >= _KEPT_RESULTS or self.cells > _KEPT_CELLS_TOTAL:
+            self.cells -= self._things.popitem(last=False)[1][1]
+
+    def clear(self) -> None:
+        """Let all go."""
+        self._things.clear()
+        self.cells = 0
 
 
 class Database:
@@ -36,9 +72,8 @@ class Database:
         self.engine, self.source, self.double_quoted_text = engine, source, double_quoted_text
         self.timeout_s, self.max_rows = timeout_s, max_rows
         self._connections: dict[tuple[str, bool], Engine] = {}
-        self._outcomes: OrderedDict[tuple[str, str], Outcome] = OrderedDict()
-        self._cells = 0
-        self.golds: dict[str, Any] = {}  # what the judge works out for each gold on this database
+        self._outcomes = Kept()
+        self.golds = Kept()  # what the judge works out for each gold on this database
         self.around: Any = None  # what is found out about it when right answers are looked at further
         self.connection("gold")
 
@@ -56,8 +91,8 @@ class Database:
         `timeout_s` is the database's own if it is not given.
         """
         key = (who, sql)
-        if kept := self._outcomes.get(key):
-            self._outcomes.move_to_end(key)
+        kept: Outcome | None = self._outcomes.get(key)
+        if kept is not None:
             return kept
         start = time.perf_counter()
         try:
@@ -67,7 +102,8 @@ class Database:
         except DataError as error:  # a server that went away
             result, refusal = None, Refused("database_unavailable", str(error))
         outcome = Outcome(result, refusal, round((time.perf_counter() - start) * 1000, 3))
-        self._keep(key, outcome)
+        if outcome.cells <= _KEPT_CELLS:
+            self._outcomes.put(key, outcome, outcome.cells)
         return outcome
 
     def _query(self, sql: str, who: str, timeout_s: float) -> ResultSet:
@@ -95,23 +131,20 @@ class Database:
         assert isinstance(engine, SqliteEngine)  # noqa: S101 - only SQLite has text in double quotes
         return {table.name.lower(): {c.name.lower() for c in table.columns} for table in engine.schema().tables}
 
-    def _keep(self, key: tuple[str, str], outcome: Outcome) -> None:
-        cells = _cells(outcome)
-        if cells > _KEPT_CELLS:
-            return
-        self._outcomes[key] = outcome
-        self._cells += cells
-        while len(self._outcomes) > _KEPT_RESULTS or self._cells > _KEPT_CELLS_TOTAL:
-            self._cells -= _cells(self._outcomes.popitem(last=False)[1])
+    @property
+    def cells(self) -> int:
+        """How many cells of results it keeps; those of a gold count twice."""
+        return self._outcomes.cells + self.golds.cells
+
+    def forget(self) -> None:
+        """Keep no results."""
+        self._outcomes.clear()
+        self.golds.clear()
 
     def close(self) -> None:
         """End its connections."""
         for engine in self._connections.values():
             engine.close()
-
-
-def _cells(outcome: Outcome) -> int:
-    return len(outcome.result.rows) * len(outcome.result.labels) if outcome.result else 0
 
 
 def _is_quoted_text(refused: Refused) -> bool:

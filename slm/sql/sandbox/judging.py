@@ -15,6 +15,7 @@ from slm.sql.sandbox.heartbeat import Heartbeat
 from slm.sql.sandbox.readings import read_as_scripts
 
 _OPEN_DATABASES = 32
+_KEPT_CELLS = 1_000_000  # of results, in all databases
 _SCRIPT_S, _COMPARISON_S, _READING_S = 10.0, 30.0, 0.5
 _LONGEST = 20_000  # characters that are translated
 _STOPPED = {"timeout", "memory", "too_many_rows"}
@@ -102,6 +103,8 @@ class Judge:
                 verdict = self._look_further(request, database, gold, prediction, comparison, verdict)
             elif comparison.reason == "equal" and not gold.result.rows and not prediction.rows:
                 verdict = {"reason": "both_empty"}
+            if comparison.reason == "equal":
+                verdict["shipped"] = True if gold.result.rows or prediction.rows else None
             if verdict["reason"] in ("correct", "gold_ambiguous", "both_empty"):
                 return verdict
             first = first or verdict
@@ -160,7 +163,17 @@ class Judge:
             if len(self._databases) > _OPEN_DATABASES:
                 self._databases.popitem(last=False)[1].close()
         self._databases.move_to_end(key)
+        self._save_memory()
         return self._databases[key]
+
+    def _save_memory(self) -> None:
+        """Let the databases that were not asked for longest forget their results, if there are too many in all."""
+        cells = sum([database.cells for database in self._databases.values()])
+        for database in self._databases.values():
+            if cells <= _KEPT_CELLS:
+                break
+            cells -= database.cells
+            database.forget()
 
     def _image(self, script: list[str]) -> bytes:
         from slm.sql.engines.sqlite import image_of
@@ -185,7 +198,9 @@ def gold_of(database: Database, sql: str) -> Gold:
     """The gold on this database, kept with it."""
     gold: Gold | None = database.golds.get(sql)
     if gold is None:
-        gold = database.golds[sql] = Gold(sql, database.engine, database.run(sql, "gold"))
+        database.golds.make_room()  # before there is another large result
+        gold = Gold(sql, database.engine, database.run(sql, "gold"))
+        database.golds.put(sql, gold, gold.outcome.cells)
     return gold
 
 

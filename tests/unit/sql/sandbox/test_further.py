@@ -1,0 +1,169 @@
+"""What a proof and further instances make of a verdict, with the judge in this process."""
+
+import base64
+import json
+
+import pytest
+
+from slm.sql.sandbox import further
+from slm.sql.store import Store
+
+NAMES = "SELECT name FROM item"
+DEAR = "SELECT name FROM item WHERE price > 4"
+
+
+@pytest.fixture
+def look(ask):
+    """`look(prediction, *golds, …)`: the verdict with four further instances."""
+    return lambda prediction, *golds, **keys: ask(prediction, *golds, **{"instances": 4, **keys})
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "level"),
+    [
+        (NAMES, NAMES, "proved"),
+        ("SELECT i.name FROM item AS i WHERE i.price > 4", DEAR, "proved"),
+        ("SELECT name FROM item WHERE price >= 5", DEAR, "equal_on_4_instances"),  # a price may be 4.5
+        ("SELECT group_concat(name) FROM item WHERE 0", "SELECT NULL", "equal_on_4_instances"),
+    ],
+)
+def test_levels(look, prediction, gold, level):
+    reply = look(prediction, gold)
+    assert (reply["reason"], reply["level"]) == ("correct", level)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold"),
+    [
+        ("SELECT 'ink' UNION ALL SELECT 'mug'", DEAR),
+        ("SELECT name FROM item WHERE price = 5", DEAR),
+        ("SELECT name FROM item WHERE id IN (2, 3)", DEAR),
+        ("SELECT 4", "SELECT count(*) FROM item"),
+        ("SELECT DISTINCT name FROM item", NAMES),
+        ("SELECT name FROM item ORDER BY id", "SELECT name FROM item ORDER BY id DESC, id LIMIT 0"),
+    ],
+)
+def test_an_instance_separates_what_the_shipped_data_do_not(look, prediction, gold):
+    reply = look(prediction, gold)
+    if gold.endswith("LIMIT 0"):
+        assert reply["reason"] == "row_count"
+        return
+    assert reply["reason"] == "separated_on_instance"
+    assert reply["detail"].rpartition(" ")[2].isdigit()
+    assert "level" not in reply
+
+
+def test_the_witness_names_the_instance(look):
+    reply = look("SELECT 4", "SELECT count(*) FROM item", witness=True)
+    number = int(reply["detail"].rpartition(" ")[2])
+    assert reply["witness"]["instance"] == number
+    assert number in range(1, 9)
+    assert reply["witness"]["prediction"]["rows"] == [[4]]
+    assert reply["witness"]["gold"]["rows"] != [[4]]
+
+
+def test_of_several_golds_one_must_stand_on_further_data(look):
+    coincidence, good = "SELECT 4", "SELECT count(name) FROM item"
+    assert look("SELECT count(*) FROM item", coincidence, good)["reason"] == "correct"
+    assert look("SELECT count(*) FROM item", coincidence)["reason"] == "separated_on_instance"
+
+
+def test_both_empty_until_an_instance_has_rows(look):
+    nothing = "SELECT name FROM item WHERE price > 100"
+    assert look("SELECT i.name FROM item i WHERE i.price > 100", nothing)["reason"] == "correct"
+    assert look("SELECT name FROM item WHERE price > 200", nothing)["reason"] == "separated_on_instance"
+    reply = look("SELECT name FROM item WHERE price > price + 1", "SELECT name FROM item WHERE price < price - 1")
+    assert reply["reason"] in ("both_empty", "correct")
+    assert (
+        look("SELECT name FROM item WHERE random() IS NULL", "SELECT name FROM item WHERE 0")["reason"] == "both_empty"
+    )
+
+
+SCRIPT = ["CREATE TABLE t(a INTEGER, b INTEGER)", "INSERT INTO t VALUES (1, 2), (2, 1), (3, 3)"]
+
+
+def test_an_order_of_columns_must_fit_every_instance(look):
+    gold, swapped = "SELECT a, b FROM t", "SELECT b AS x, a AS y FROM t"
+    assert look(swapped, gold, script=SCRIPT, instances=0)["reason"] == "correct"
+    # The same bag either way round on the shipped data; with one order, all agree.
+    assert look(swapped, gold, script=SCRIPT)["reason"] == "correct"
+    # Here the shipped data hide that a column is read twice.
+    twice = "SELECT a, a FROM t"
+    hidden = [SCRIPT[0], "INSERT INTO t VALUES (1, 1), (2, 2)"]
+    assert look(twice, gold, script=hidden, instances=0)["reason"] == "correct"
+    assert look(twice, gold, script=hidden)["reason"] == "separated_on_instance"
+
+
+def test_fragile_is_told_apart_only_where_a_mined_rule_breaks(look):
+    """No shipped text is NULL, and nothing declares that none may be."""
+    script = ["CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)", "INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, 'z')"]
+    reply = look("SELECT count(b) FROM t", "SELECT count(*) FROM t", script=script, instances=8)
+    assert (reply["reason"], reply["fragile"]) == ("correct", True)
+    assert reply["level"].startswith("equal_on_")
+    declared = [script[0].replace("TEXT", "TEXT NOT NULL"), script[1]]
+    assert "fragile" not in look("SELECT count(b) FROM t", "SELECT count(*) FROM t", script=declared, instances=8)
+
+
+@pytest.mark.parametrize("skip", [["instances"], ["proof"], ["instances", "proof"], ["witness"]])
+@pytest.mark.parametrize(
+    ("prediction", "reason"), [("SELECT i.name FROM item i", "correct"), ("SELECT 1", "row_count")]
+)
+def test_what_is_skipped_leaves_the_verdict(look, skip, prediction, reason):
+    reply = look(prediction, NAMES, skip=skip, witness=True)
+    assert reply["reason"] == reason
+    assert ("witness" in reply) == (reason != "correct" and "witness" not in skip)
+    if reason == "correct":
+        level = reply.get("level")
+        assert level == ("proved" if "proof" not in skip else None if "instances" in skip else "equal_on_4_instances")
+
+
+def test_without_instances_a_right_answer_is_that_of_the_shipped_data(ask):
+    assert "level" not in ask(NAMES, NAMES, witness=True)
+    assert ask("SELECT 4", "SELECT count(*) FROM item", witness=True)["reason"] == "correct"
+
+
+PAIR = ("SELECT name FROM item WHERE price >= 5", DEAR)
+
+
+def test_what_was_made_is_returned_and_read_again(look, tmp_path, monkeypatch):
+    with_store = {"store": str(tmp_path / "judge.sqlite"), "hash": "of the shop"}
+    store = Store(tmp_path / "judge.sqlite")
+    first = look(*PAIR, **with_store)
+    made = first.pop("made")
+    json.dumps(made)
+    assert b"0" in map(base64.b64decode, made.values())  # the proof that failed
+    store.put(made)
+
+    def never(*_, **__):
+        raise AssertionError("made again")
+
+    for name in ("build", "prove_equal", "top_up", "mine"):
+        monkeypatch.setattr(further, name, never)
+    again = look(*PAIR, **with_store)
+    assert "made" not in again
+    assert again == first
+    store.close()
+
+
+def test_another_database_has_other_instances(look, tmp_path):
+    keys = [set(look(*PAIR, hash=name, skip=["proof"])["made"]) for name in ("one", "one", "two")]
+    # A database keeps the key that it came with, so other content comes as another request.
+    scripts = [["CREATE TABLE item(name, price)", f"INSERT INTO item VALUES ('a', {n})"] for n in (7, 8)]
+    others = [set(look(*PAIR, script=script, skip=["proof"])["made"]) for script in scripts]
+    assert not others[0] & others[1]
+    assert not keys[0] & others[0]
+
+
+@pytest.mark.parametrize("broken", [b"", b"not a database" * 100])
+def test_a_store_that_cannot_be_read_costs_only_time(look, tmp_path, broken):
+    (tmp_path / "judge.sqlite").write_bytes(broken)
+    reply = look(*PAIR, store=str(tmp_path / "judge.sqlite"), hash="x")
+    assert reply["reason"] == "correct"
+    assert reply["level"] == "equal_on_4_instances"
+
+
+def test_only_some_sets_stay_open(look, monkeypatch):
+    monkeypatch.setattr(further, "_KEPT_SETS", 2)
+    for n in range(4):
+        reply = look(f"SELECT name FROM item WHERE price >= {n + 1}", f"SELECT name FROM item WHERE price > {n}")
+        assert reply["reason"] in ("correct", "separated_on_instance")
