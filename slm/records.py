@@ -97,8 +97,8 @@ class Result(Record):
 
     `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
     further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the
-    shipped data alone would say, and `fragile` of the right answers are told apart by data that break an undeclared constraint. `readings`: what
-    BIRD's EX and Spider's test-suite script would call right.
+    shipped data alone would say, and `fragile` of the right answers are told apart by data that break an undeclared
+    constraint. `readings`: what BIRD's EX and Spider's test-suite script would call right.
     """
 
     run: str

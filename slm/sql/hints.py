@@ -10,6 +10,8 @@ from sqlglot.errors import SqlglotError
 from slm.errors import DataError
 from slm.sql.schema import Schema, Table, read_schema
 
+_LONGEST = 20_000  # characters of a query that are parsed; it may be hostile
+
 
 def with_hint(message: str, sql: str, database: Path) -> str:
     """SQLite's "no such column: T2.foo" or "no such table: bar", and the names that the query could have used."""
@@ -41,9 +43,11 @@ def _names(table: Table) -> set[str]:
 
 def _used(sql: str, schema: Schema, qualifier: str) -> list[Table]:
     """The tables that the query reads; with a qualifier, those that it stands for."""
+    if len(sql) > _LONGEST:
+        return []
     try:
         tree = sqlglot.parse_one(sql, read="sqlite")
-    except SqlglotError:
+    except (SqlglotError, RecursionError):
         return []
     wanted = {
         table.name.lower()

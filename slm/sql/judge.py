@@ -33,6 +33,7 @@ class _Slot:
     """A pair whose verdict is awaited; `twins` are further pairs that only differ in their ids."""
 
     pair: Pair
+    key: _Key = ()
     verdict: Verdict | None = None
     twins: list["_Slot"] = field(default_factory=list)
 
@@ -87,18 +88,23 @@ class Judge:
     def _batches(self, fresh: list[_Slot]) -> Iterator[list[Task[_Slot]]]:
         """Tasks for what is not known yet. Pairs of one gold go together, because they need the same databases."""
         first: dict[_Key, _Slot] = {}
+        states: dict[Any, tuple[str, int] | None] = {None: None}
         for slot in fresh:
-            key = _key(slot.pair)
-            if slot.pair.script is None and not _is_there(slot.pair):
-                slot.verdict = _verdict(slot.pair, _missing(slot.pair))
-            elif known := self._known.get(key):
-                slot.verdict = known.model_copy(update={"example_id": slot.pair.id})
-            elif key in first:
-                first[key].twins.append(slot)
+            pair = slot.pair
+            if pair.database not in states:
+                states[pair.database] = _state(pair)
+            state = states[pair.database]
+            slot.key = (pair.dialect, state, pair.script, pair.gold, pair.prediction, pair.double_quoted_text)
+            if pair.script is None and state is None:
+                slot.verdict = _verdict(pair, _missing(pair))
+            elif known := self._known.get(slot.key):
+                slot.verdict = known.model_copy(update={"example_id": pair.id})
+            elif slot.key in first:
+                first[slot.key].twins.append(slot)
             else:
-                first[key] = slot
+                first[slot.key] = slot
         tasks = [
-            Task(slot, slot.pair.dialect, self._request(slot.pair), key=slot.pair.database or slot.pair.script)
+            Task(slot, slot.pair.dialect, self._request(slot.pair, slot.key[1]), key=slot.key[1] or slot.pair.script)
             for slot in first.values()
         ]
         tasks.sort(key=lambda task: (task.engine, str(task.key), task.ticket.pair.gold))
@@ -107,11 +113,12 @@ class Judge:
             while batch := list(islice(same, size)):
                 yield batch
 
-    def _request(self, pair: Pair) -> dict[str, Any]:
+    def _request(self, pair: Pair, state: tuple[str, int] | None) -> dict[str, Any]:
         request = {
             "kind": "judge",
             "engine": pair.dialect,
-            "source": source_of(pair.dialect, pair.database),
+            "source": state and state[0],
+            "changed": state and state[1],
             "script": pair.script,
             "golds": pair.gold,
             "prediction": pair.prediction,
@@ -126,7 +133,7 @@ class Judge:
         if (made := reply.pop("made", None)) and self._store:
             self._store.put(made)
         slot.verdict = _verdict(slot.pair, reply)
-        self._known[_key(slot.pair)] = slot.verdict
+        self._known[slot.key] = slot.verdict
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         for twin in slot.twins:
@@ -165,24 +172,21 @@ def judge(
         yield from session.judge(pairs)
 
 
-def _key(pair: Pair) -> _Key:
-    return (pair.dialect, pair.database, pair.script, pair.gold, pair.prediction, pair.double_quoted_text)
-
-
-def _is_there(pair: Pair) -> bool:
-    return pair.database is not None and (pair.dialect == "postgres" or _is_file(Path(pair.database)))
-
-
-@lru_cache(maxsize=1024)
-def _is_file(path: Path) -> bool:
-    return path.is_file()
+def _state(pair: Pair) -> tuple[str, int] | None:
+    """How a worker opens the pair's database, and when its file was changed; None where there is no such file."""
+    source = source_of(pair.dialect, pair.database)
+    if source is None:
+        return None
+    if pair.dialect == "postgres":
+        return source, 0
+    path = Path(str(pair.database))
+    return (source, path.stat().st_mtime_ns) if path.is_file() else None
 
 
 def _missing(pair: Pair) -> dict[str, Any]:
     return {"reason": "database_unavailable", "detail": f"no such file: {pair.database}" if pair.database else None}
 
 
-@lru_cache(maxsize=1024)
 def source_of(dialect: str, database: Path | str | None) -> str | None:
     """How a worker opens a database: a URI for SQLite, a path for DuckDB, the DSN for PostgreSQL."""
     if database is None or dialect == "postgres":
@@ -191,9 +195,14 @@ def source_of(dialect: str, database: Path | str | None) -> str | None:
     return database_uri(path) if dialect == "sqlite" else str(path.absolute())
 
 
-@lru_cache(maxsize=1024)
 def hash_of(path: Path) -> str:
-    """Hex sha256 of a database file, read once in a process."""
+    """Hex sha256 of a database file, read once as long as the file stays as it is."""
+    state = path.stat()
+    return _hash(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _hash(path: Path, _changed: int, _size: int) -> str:
     return sha256_file(path)
 
 

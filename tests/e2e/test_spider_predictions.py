@@ -1,7 +1,7 @@
 """Published answers to Spider dev, judged by us, and as public scripts read them.
 
 The test-suite script reads .8323, .8272, .7840 and .8560 on the questions whose database is there; BIRD's, as the
-package `llama-text2sql-eval` has it, calls 788, 769, 743 and 807 answers right. docs/judging.md explains the differences.
+package `llama-text2sql-eval` has it, calls 788, 769, 743 and 807 answers right. docs/judging.md explains our own.
 """
 
 import sqlite3

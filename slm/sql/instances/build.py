@@ -11,6 +11,7 @@ from slm.sql.compare import compare
 from slm.sql.engines.sqlite import SqliteEngine
 from slm.sql.golds import GoldPlan, admits, expect, plan_gold
 from slm.sql.instances.constraints import Constraints, Inclusion, included, mine
+from slm.sql.instances.domains import SUPPORT
 from slm.sql.instances.instance import Instance, InstanceSet
 from slm.sql.instances.literals import Literals, Wanted, find
 from slm.sql.instances.plan import Plan, make_plan
@@ -158,18 +159,23 @@ def top_up(
 
 def _likely(one: Wanted, ours: Literals, constraints: Constraints) -> Wanted | None:
     """What of the values that the prediction looks for may stand in a strict instance: those that the data or the gold
-    have, and numbers inside the data's range or next to a number of the gold.
+    have, and numbers inside the data's range or next to a number of the gold; where the rows are too few to show what
+    else there may be, any.
     """
     column = constraints.column(*one.column)
     if column is None:
         return None
     domain = column.domain
+    is_free = constraints.by_name[one.column[0].lower()].count < SUPPORT and not domain.closed
     golds: list[Cell] = [value for other in ours.wanted if other.column == one.column for value in other.given]
+    words = {value.lower() for value in (*golds, *domain.samples) if isinstance(value, str)}
     numbers = [number for value in golds if (number := _number(value)) is not None]
 
     def may_be(value: Cell) -> bool:
         if value in golds or value in domain.samples:
             return True
+        if is_free:  # but not the same words in other letters
+            return not isinstance(value, str) or value.lower() not in words
         number = _number(value)
         if number is None or (domain.low is None and domain.samples):
             return False

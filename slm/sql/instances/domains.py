@@ -13,9 +13,10 @@ _SAMPLES, _ROWS, _TEXT = 50, 60, 200  # values kept a column, rows kept a table,
 _LARGE = 200_000  # rows; of a larger table only the first so many are read
 _CLOSED, _REPEATED = 12, 3  # at most so many values, each so often on average: a closed list
 
-Kind = Literal["integer", "decimal", "text", "integer_text", "date", "datetime", "mixed"]
+Kind = Literal["integer", "decimal", "text", "integer_text", "date", "datetime", "time", "mixed"]
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _TIME = "[0-9][0-9]:[0-9][0-9]:[0-9][0-9]"
+_MINUTE = "[0-9][0-9]:[0-9][0-9]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Statistics:
     integer_texts: int
     dates: int
     datetimes: int
+    times: int
     texts: int
     low: float | int | None
     high: float | int | None
@@ -79,12 +81,13 @@ def statistics_of(connection: apsw.Connection, table: str, names: list[str]) -> 
             f"total({is_integer_text})",
             f"total(typeof({c}) = 'text' AND {c} GLOB '{_DATE}')",
             f"total(typeof({c}) = 'text' AND {c} GLOB '{_DATE} {_TIME}')",
+            f"total(typeof({c}) = 'text' AND ({c} GLOB '{_TIME}' OR {c} GLOB '{_MINUTE}'))",
             f"total(typeof({c}) = 'text')",
             f"min(CASE WHEN {is_number} THEN {c} WHEN {is_integer_text} THEN CAST({c} AS INTEGER) END)",
             f"max(CASE WHEN {is_number} THEN {c} WHEN {is_integer_text} THEN CAST({c} AS INTEGER) END)",
         ]
     row: tuple[Any, ...] = connection.execute(f"SELECT {', '.join(parts)} FROM {source_of(table)}").fetchall()[0]  # noqa: S608
-    width = 10
+    width = 11
     return row[0], [Statistics(*row[1 + i * width : 1 + (i + 1) * width]) for i in range(len(names))]
 
 
@@ -108,6 +111,8 @@ def domain_of(connection: apsw.Connection, table: str, name: str, declared: str,
 def _kind(declared: str, found: Statistics) -> Kind:
     """By the values there are; by the declared type where there are none."""
     if not found.filled:
+        if declared == "TIME":
+            return "time"
         if "DATE" in declared or "TIME" in declared:
             return "datetime" if "TIME" in declared else "date"
         affinity = affinity_of(declared)
@@ -120,6 +125,7 @@ def _kind(declared: str, found: Statistics) -> Kind:
         ("integer_text", found.integer_texts),
         ("date", found.dates),
         ("datetime", found.datetimes),
+        ("time", found.times),
         ("text", found.texts),
     ]
     return next((kind for kind, count in counts if count == found.filled), "mixed")

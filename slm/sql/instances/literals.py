@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slm.sql.instances.constraints import Constraints
+from slm.sql.instances.near import like_matches, neighbours, number_of, text_of_length
 from slm.sql.results import Cell
 
 ColumnName = tuple[str, str]  # table and column, spelled as the database spells them
@@ -140,7 +141,7 @@ class _Reader:
             known, value = self._value(node.this)
             return known and isinstance(value, (int, float)), -value if isinstance(value, (int, float)) else None
         if isinstance(node, exp.Literal):
-            return True, node.this if node.is_string else _number(node.this)
+            return True, node.this if node.is_string else number_of(node.this)
         is_text = isinstance(node, exp.Column) and node.this.args.get("quoted") and not node.table
         if is_text and self._resolve(node) is None:
             return True, node.name
@@ -180,6 +181,11 @@ class _Reader:
         if column is None:
             return
         below, above = neighbours(value)
+        given: tuple[Cell, ...] = (value,)
+        if side.find(exp.Length):
+            value, *others = map(text_of_length, (value, *below, *above))
+            below, above = tuple(others[: len(below)]), tuple(others[len(below) :])
+            given = (value, *below, *above)
         match, near = {
             "gt": (above, (value, *below)),
             "gte": ((value, *above), below),
@@ -187,7 +193,7 @@ class _Reader:
             "lte": ((value, *below), above),
             "neq": ((*below, *above), (value,)),
         }.get(operator, ((value,), (*below, *above)))
-        self._found.wanted.append(Wanted(column, (value,), match, near))
+        self._found.wanted.append(Wanted(column, given, match, near))
 
     def _in(self, node: Any) -> None:
         query = node.args.get("query")
@@ -224,53 +230,3 @@ class _Reader:
         if isinstance(left, self._exp.Select) and isinstance(right, self._exp.Select):
             for ours, theirs in zip(left.expressions, right.expressions, strict=False):
                 self._joined(ours.unalias(), theirs.unalias())
-
-
-def _number(text: str) -> int | float | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None
-
-
-def neighbours(value: Cell) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
-    """Values just below and just above: of a number ± 1 and ± its last digit, of an ISO date the days around it.
-
-    Of other text there are none.
-    """
-    if isinstance(value, int):
-        return (value - 1,), (value + 1,)
-    if isinstance(value, float):
-        digits = len(repr(value).partition(".")[2]) if "e" not in repr(value) else 6
-        step = round(0.1**digits, digits)
-        return (round(value - step, digits), value - 1), (round(value + step, digits), value + 1)
-    if isinstance(value, str) and (number := _number(value)) is not None:
-        below, above = neighbours(number)
-        return tuple(map(str, below)), tuple(map(str, above))
-    if isinstance(value, str) and len(value) >= 10 and (days := _days(value[:10])):
-        return (days[0] + value[10:],), (days[1] + value[10:],)
-    return (), ()
-
-
-def _days(text: str) -> tuple[str, str] | None:
-    from datetime import date, timedelta
-
-    try:
-        day = date.fromisoformat(text)
-        return str(day - timedelta(1)), str(day + timedelta(1))
-    except (ValueError, OverflowError):
-        return None
-
-
-def like_matches(pattern: str, text: str) -> bool:
-    """SQL's LIKE, in any letter case, without ESCAPE."""
-    pattern, text = pattern.lower(), text.lower()
-    reach = {0}  # positions in `text` that the pattern so far may end at
-    for sign in pattern:
-        if sign == "%":
-            reach = set(range(min(reach), len(text) + 1)) if reach else reach
-        else:
-            reach = {i + 1 for i in reach if i < len(text) and sign in ("_", text[i])}
-    return len(text) in reach

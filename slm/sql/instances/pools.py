@@ -4,11 +4,12 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from slm.sql.instances.constraints import ColumnFacts
 from slm.sql.instances.domains import Domain
-from slm.sql.instances.literals import Wanted, like_matches, neighbours
+from slm.sql.instances.literals import Wanted
+from slm.sql.instances.moments import MOMENTS, in_other_years, moments, moments_like
+from slm.sql.instances.near import like_matches, neighbours
 from slm.sql.results import Cell
 
 _FRESH = 700
@@ -92,6 +93,8 @@ def _fresh(column: ColumnFacts) -> Iterator[Cell]:
                 yield f"{2000 + i % 25}-{1 + i // 25:02}-01"
             case "datetime":
                 yield f"{2000 + i % 25}-{1 + i // 25:02}-01 10:00:00"
+            case "time":
+                yield from moments(f"{i % 24:02}:{i // 24:02}", domain)[:1]
             case _:
                 yield fit(f"{texts[i % len(texts)]} {i + 2}", column)
 
@@ -100,21 +103,25 @@ def pool_of(column: ColumnFacts, wanted: Iterable[Wanted], *, strict: bool) -> P
     """What a column may hold. `wanted` are the queries' comparisons of it, whose literals count as in its domain."""
     domain = column.domain
     base = list(domain.samples) or _made_up(domain)
+    if domain.kind in MOMENTS:
+        base += in_other_years(domain)
     match: list[Cell] = []
     near: list[Cell] = []
     for one in wanted:
-        if domain.kind in ("integer", "decimal", "integer_text", "date", "datetime") and not domain.closed:
+        if domain.kind in ("integer", "decimal", "integer_text", *MOMENTS) and not domain.closed:
             match += [v for value in one.match for v in _in_kind(value, domain)]
             near += [v for value in one.near for v in _in_kind(value, domain)]
         else:
-            given = set(one.given)
+            # A number beside a text is of its length or of a part of it, say; no such text is made of it.
+            given = {value for value in one.given if isinstance(value, str) or domain.kind != "text"}
             match += [value for value in one.match if value in given]
             near += [value for value in one.near if value in given]
             known = {fit(value, column) for value in base}
             match += [value for value in one.match if fit(value, column) in known]
             near += [value for value in one.near if fit(value, column) in known]
-        dated = [text for p in one.patterns for text in _dated(p, domain)]
-        match += dated
+        dated = [moments_like(p, domain) for p in one.patterns if domain.kind in MOMENTS]
+        match += [moment for matching, _ in dated for moment in matching]
+        near += [moment for _, missing in dated for moment in missing]
         real = [value for value in base for p in one.patterns if like_matches(p, str(value))]
         match += real
         if one.patterns and not dated and (not real or (domain.kind == "text" and not domain.closed)):
@@ -153,8 +160,8 @@ def fit(value: Cell, column: ColumnFacts) -> Cell:
 
 def _in_kind(value: Cell, domain: Domain) -> list[Cell]:
     """The values of the column's kind that stand for a wanted one: whole numbers around a fraction, say."""
-    if domain.kind in ("date", "datetime"):
-        return [value] if isinstance(value, str) and _is_dated(value, domain) else []
+    if domain.kind in MOMENTS:
+        return list(moments(value, domain))
     try:
         number = float(value) if isinstance(value, (int, float, str)) else math.nan
     except ValueError:
@@ -165,31 +172,6 @@ def _in_kind(value: Cell, domain: Domain) -> list[Cell]:
         return [round(number, max(domain.decimals, 0))]
     whole: list[Cell] = [*dict.fromkeys((math.floor(number), math.ceil(number)))]
     return [str(n) for n in whole] if domain.kind == "integer_text" else whole
-
-
-def _is_dated(text: str, domain: Domain) -> bool:
-    """Whether it is a date, or a time of a date, as the column writes them."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return text == (moment.date().isoformat() if domain.kind == "date" else moment.isoformat(" ", "seconds"))
-
-
-def _dated(pattern: str, domain: Domain) -> Iterator[str]:
-    """Dates that a LIKE pattern matches, if the column holds dates: those that begin or end as it does."""
-    if domain.kind not in ("date", "datetime"):
-        return
-    length = len("2001-02-03") if domain.kind == "date" else len("2001-02-03 04:05:06")
-    for whole in ("2001-02-03 04:05:06", "2010-06-15 12:30:00", "2024-11-28 20:45:10"):
-        text = whole[:length]
-        fixed = pattern.strip("%")
-        if "%" in fixed or "_" in fixed or len(fixed) > len(text):
-            return
-        start = pattern.startswith("%")
-        filled = text[: len(text) - len(fixed)] + fixed if start else fixed + text[len(fixed) :]
-        if like_matches(pattern, filled) and _is_dated(filled, domain):
-            yield filled
 
 
 def _made_up(domain: Domain) -> list[Cell]:
@@ -203,6 +185,8 @@ def _made_up(domain: Domain) -> list[Cell]:
             return [f"20{n:02}-0{1 + n % 9}-15" for n in range(1, 9)]
         case "datetime":
             return [f"20{n:02}-0{1 + n % 9}-15 08:30:00" for n in range(1, 9)]
+        case "time":
+            return [f"{n:02}:30" for n in range(1, 24, 3)]
         case _:
             return list(_WORDS)
 

@@ -211,10 +211,9 @@ class _Maker:
 
     def _blank(self, table: TableFacts, records: list[_Record]) -> None:
         rng, share = self._rng, _NULLS.get(self._kind, 0.0)
-        keys = {c for key in table.keys for c in key}
         referring = {c for key in self._plan.references[table.name] for c in key.columns}
         for column in table.columns:
-            if column.generated or column.name in keys or self._plan.pools[table.name, column.name].not_null:
+            if column.generated or self._plan.pools[table.name, column.name].not_null:
                 continue
             here = share * rng.choice((0, 1, 1, 2))  # a single NULL empties a NOT IN
             if column.name in referring:

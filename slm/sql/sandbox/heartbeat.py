@@ -7,10 +7,9 @@ import mmap
 import signal
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 PHASES = ("idle", "script", "gold", "prediction", "readings", "comparison", "instances", "proof", "witness")
+_NUMBERS = {name: number for number, name in enumerate(PHASES)}
 GRACE_S = 0.5  # how long after its own deadline a worker is killed from outside
 _ORPHAN_S = 2.0  # how long after that it ends itself if nobody did
 _FORMAT = struct.Struct("<qqd")
@@ -28,18 +27,21 @@ class Heartbeat:
         """From now on it is this task; 0 is before the process is ready, -1 between batches."""
         self._task = task
         _FORMAT.pack_into(self._memory, 0, task, 0, 0.0)
-
-    @contextmanager
-    def phase(self, name: str, seconds: float) -> Iterator[None]:
-        """Work that the watchdog ends after `seconds` and some grace; phases do not nest."""
-        limit = seconds + GRACE_S
-        _FORMAT.pack_into(self._memory, 0, self._task, PHASES.index(name), time.monotonic() + limit)
-        signal.setitimer(signal.ITIMER_REAL, limit + _ORPHAN_S)  # its default action ends the process
-        try:
-            yield
-        finally:
+        if task < 0:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            _FORMAT.pack_into(self._memory, 0, self._task, 0, 0.0)
+
+    def phase(self, name: str, seconds: float) -> "Heartbeat":
+        """Work, in a `with` statement, that the watchdog ends after `seconds` and some grace; phases do not nest."""
+        limit = seconds + GRACE_S
+        _FORMAT.pack_into(self._memory, 0, self._task, _NUMBERS[name], time.monotonic() + limit)
+        signal.setitimer(signal.ITIMER_REAL, limit + _ORPHAN_S)  # its default action ends the process
+        return self
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        _FORMAT.pack_into(self._memory, 0, self._task, 0, 0.0)
 
     def read(self) -> tuple[int, str, float]:
         """(task, phase, deadline); the deadline is 0 in phase `idle`."""

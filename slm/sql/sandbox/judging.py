@@ -144,7 +144,7 @@ class Judge:
     def open(self, request: Reply) -> Database:
         """The database of a request. Raises Refused if there is none."""
         engine, source, script = request["engine"], request["source"], request.get("script")
-        key = (engine, source, *(script or ()), request["double_quoted_text"])
+        key = (engine, source, request.get("changed"), *(script or ()), request["double_quoted_text"])
         if key not in self._databases:
             try:
                 if script:

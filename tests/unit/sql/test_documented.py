@@ -1,4 +1,4 @@
-"""docs/judging.md: each example of a rule gets the verdict that stands there, and the Python example prints its text."""
+"""docs/judging.md: each example of a rule gets the verdict that stands there; the Python example prints its text."""
 
 import contextlib
 import io

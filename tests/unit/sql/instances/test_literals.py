@@ -6,7 +6,8 @@ import apsw
 import pytest
 
 from slm.sql.instances.constraints import Constraints, mine
-from slm.sql.instances.literals import Wanted, find, like_matches, neighbours
+from slm.sql.instances.literals import Wanted, find
+from slm.sql.instances.near import like_matches, neighbours
 from slm.sql.results import Cell
 from slm.sql.schema import read_schema
 

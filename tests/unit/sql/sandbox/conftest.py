@@ -28,7 +28,9 @@ Ask = Callable[..., dict[str, Any]]
 def heartbeat() -> Iterator[Heartbeat]:
     with tempfile.TemporaryFile() as memory:
         memory.truncate(SIZE)
-        yield Heartbeat(memory.fileno())
+        beating = Heartbeat(memory.fileno())
+        yield beating
+        beating.start(-1)  # its alarm would end the tests
 
 
 @pytest.fixture
