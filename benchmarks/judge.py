@@ -58,10 +58,14 @@ def fingerprints(folder: Path) -> dict[Path, str]:
     return {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*/*.sqlite")}
 
 
-def ask_ours(pairs: Sequence[Pair], *, workers: int, instances: int) -> tuple[list[Verdict], float]:
-    """Our verdicts and the seconds they took, the workers' start not counted."""
-    with Judge(workers=workers, instances=instances) as session:
-        list(session.judge([Pair(str(n), ("SELECT 1",), f"SELECT {n}", script=("", "")) for n in range(workers)]))
+def ask_ours(
+    pairs: Sequence[Pair], *, workers: int, instances: int, store: Path | None = None
+) -> tuple[list[Verdict], float]:
+    """Our verdicts and the seconds they took, the workers' start and their imports not counted."""
+    with Judge(workers=workers, instances=instances, store=store) as session:
+        tie = ("SELECT a FROM t ORDER BY a LIMIT 1",)
+        scripts = [(f"CREATE TABLE t(a); CREATE TABLE t{n}(a)", "") for n in range(workers)]  # one for each worker
+        list(session.judge([Pair(str(n), tie, "SELECT 1", script=script) for n, script in enumerate(scripts)]))
         began = time.perf_counter()
         verdicts = list(session.judge(pairs))
         return verdicts, time.perf_counter() - began
@@ -82,6 +86,10 @@ def one_round(pairs: Sequence[Pair], peers: Path | None, workers: int) -> Iterat
     for count in sorted({1, workers}):
         verdicts, seconds = ask_ours(pairs, workers=count, instances=0)
         yield "ours" if count == 1 else f"ours, {count} processes", [verdict.correct for verdict in verdicts], seconds
+    with tempfile.TemporaryDirectory() as folder:
+        for state in ("made", "kept"):  # other processes judge the second time: only the store is kept
+            verdicts, seconds = ask_ours(pairs, workers=1, instances=16, store=Path(folder) / "judge.sqlite")
+            yield f"ours, 16 instances {state}", [verdict.correct for verdict in verdicts], seconds
     for name, python, driver in installed(peers):
         with tempfile.TemporaryDirectory() as folder:
             answers = ask_peer(python, driver, copy_databases(pairs, Path(folder), shared=True), idle_s=600.0)

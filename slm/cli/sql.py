@@ -164,6 +164,9 @@ def check(
     findings: list[dict[str, Any]] = []
     if dialect is Dialect.sqlite:
         ((_, findings),) = lint_golds([(sql, Path(db))], double_quoted_text=double_quoted_text, workers=1)
+        for finding in findings:
+            if finding["kind"] in ("failed", "timeout"):
+                raise JobError(finding["detail"])
     emit(findings or [{"kind": "good", "detail": "one query, and every name is known"}], as_json=as_json)
 
 

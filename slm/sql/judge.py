@@ -23,7 +23,7 @@ _BATCH = 48  # pairs that a worker gets at a time
 _DETAIL = 500  # characters
 _REMEMBERED = 50_000  # verdicts, for predictions that come again
 _RIGHT = {"correct", "gold_ambiguous"}
-_UNDECIDED = {"database_unavailable", "gold_failed", "both_empty"}
+_UNDECIDED = {"database_unavailable", "gold_failed", "both_empty", "internal_error"}
 
 _Key = tuple[Any, ...]
 

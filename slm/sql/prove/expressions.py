@@ -28,6 +28,7 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
     exp.GT: "<",
     exp.GTE: "<=",
 }
+_ROWIDS = {"rowid", "oid", "_rowid_"}  # a table has these names unless a column of its own is called so
 _NEGATED = {"=": "<>", "<>": "="}
 
 
@@ -73,6 +74,8 @@ def _column(node: exp.Expr, scope: Scope, reader: Reads) -> Expr:
     for level in scope.chain():
         if found := level.find(table, name):
             return checked(found, reader.world)
+        if name in _ROWIDS and level.entries:
+            raise Unprovable("the number of a row")
         if not table and name in level.aliases:
             aliased = level.aliases[name]
             if level is not scope or not scope.sees_aliases or aliased is None:

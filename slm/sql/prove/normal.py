@@ -98,12 +98,23 @@ def check_equal_values(query: Query, world: World) -> None:
 
     DISTINCT, GROUP BY, set operations, MIN and MAX keep one of the values that compare equal, and which one depends on
     the order in which rows are read. Results do not tell 1 from 1.0, but `/`, `||` or a function of them can.
+    So it does for a set operation in a subquery, whose first SELECT says how its columns are compared.
     """
     parts = list(nodes(query))
+    for part in parts:
+        if isinstance(part, SetOp) and part is not query:
+            _check_one_affinity(part, world)
     if not any((part[:1] and part[0] in _SENSITIVE) or _needs_text(part, world) for part in parts):
         return
     if any(not world.is_determinate(term) for part in parts for term in _merged(part, world)):
         raise Unprovable("one of several equal values")
+
+
+def _check_one_affinity(query: SetOp, world: World) -> None:
+    for column in zip(*map(outputs, query.operands), strict=True):
+        affinities = {world.affinity(term) for term in column}
+        if len(affinities) > 1 or None in affinities:
+            raise Unprovable("set operation of columns that are compared differently")
 
 
 def _needs_text(part: Expr, world: World) -> bool:

@@ -127,7 +127,10 @@ class Judge:
         try:
             reply: Reply = self._further.look(request, database, gold, prediction, comparison, so_far)
         except Exception as error:  # a schema or a query that nobody foresaw must not cost what is known already
-            reply = {**so_far, "detail": so_far.get("detail") or f"not tried on further data: {error!r}"}
+            detail = so_far.get("detail") or f"not tried on further data: {error!r}"
+            if comparison.reason == "equal" and not gold.result.rows and not prediction.rows:
+                so_far = {"reason": "both_empty"}
+            reply = {**so_far, "detail": detail}
         return reply
 
     def match(self, database: Database, gold: Gold, prediction: ResultSet) -> Comparison:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _START_S = 60.0  # a loaded machine may take long to start Python; no query runs yet
 _POLL_S = 0.1  # how often a busy worker's heartbeat is looked at
+_RESTARTS = 2
 _MOST = 64  # tasks of a batch, about
 _AHEAD_BYTES = 1 << 14  # of a batch for a worker that is busy: less than a pipe holds
 # A stub in place of the packages' `__init__`, so that a worker loads only what it runs, and starts in 0.05 s.
@@ -128,7 +129,7 @@ class Pool(Generic[T]):
         for worker in list(self._busy):
             task, _, deadline = worker.heartbeat.read()
             if (deadline and deadline < now) or (not task and worker.started + _START_S < now):
-                replies += self._bury(worker, "timeout", f"stopped after {self._timeout_s:g} s")
+                replies += self._bury(worker, "timeout", f"stopped after {self._timeout_s:g} s", late=True)
         return replies
 
     def _assign(self) -> None:
@@ -200,30 +201,44 @@ class Pool(Generic[T]):
     def _accept(self, worker: _Worker[T], lines: list[dict[str, Any]]) -> list[tuple[T, dict[str, Any]]]:
         return [(worker.tasks.pop(line.pop("task")).ticket, line) for line in lines]
 
-    def _bury(self, worker: _Worker[T], reason: str, detail: str) -> list[tuple[T, dict[str, Any]]]:
+    def _bury(
+        self, worker: _Worker[T], reason: str, detail: str, *, late: bool = False
+    ) -> list[tuple[T, dict[str, Any]]]:
         """Kill a worker: its finished replies, one for the task that it hung or died on; the others start anew."""
         status = worker.end()
         replies = []
         while (lines := worker.read()) is not None:
             replies += self._accept(worker, lines)
-        number, phase, _ = worker.heartbeat.read()
+        number, phase, deadline = worker.heartbeat.read()
         self._release(worker)
         worker.close()
         rest = worker.tasks
-        if phase != "idle" and (guilty := rest.pop(number, None)):
-            if phase in _OPTIONAL:
-                guilty.request = {**guilty.request, "skip": [*guilty.request.get("skip", []), phase]}
-                rest[number] = guilty
-            else:
-                replies.append((guilty.ticket, _failed(phase, reason, f"{detail} ({phase}, exit status {status})")))
-        elif rest:  # it died between two tasks: nobody's fault, unless it happens again
-            first = rest[min(rest)]
-            first.restarts += 1
-            if first.restarts > 2:
-                raise JobError(f"the process that runs SQL does not start (exit status {status}); its message is above")
+        went_on = late and (not deadline or deadline > time.monotonic())  # just before it was killed
+        if not went_on and rest:
+            detail = f"{detail} ({phase}, exit status {status})"
+            replies += self._blame(rest, number, phase, _failed(phase, reason, detail), status)
         if rest:
             self._queue.insert(0, list(rest.values()))
         return replies
+
+    def _blame(
+        self, rest: dict[int, Task[T]], number: int, phase: str, failed: dict[str, Any], status: int
+    ) -> list[tuple[T, dict[str, Any]]]:
+        """The reply for the task during which a worker ended, which then leaves `rest`; none if it is tried again."""
+        if phase in _OPTIONAL and (task := rest.get(number)):
+            task.request = {**task.request, "skip": [*task.request.get("skip", []), phase]}
+            return []
+        if phase != "idle" and number in rest:
+            return [(rest.pop(number).ticket, failed)]
+        # It died between two stages: nobody's fault, unless it happens again.
+        first = rest.get(number) or rest[min(rest)]
+        first.restarts += 1
+        if first.restarts <= _RESTARTS:
+            return []
+        if number <= 0:
+            raise JobError(f"the process that runs SQL does not start (exit status {status}); its message is above")
+        ticket = rest.pop(number if number in rest else min(rest)).ticket
+        return [(ticket, {"reason": "internal_error", "detail": "the judge itself failed; its message is above"})]
 
     def _release(self, worker: _Worker[T]) -> None:
         self._selector.unregister(worker)

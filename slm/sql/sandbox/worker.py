@@ -100,6 +100,7 @@ def main(memory: str, engine: str, timeout_s: str, max_rows: str) -> None:
         for number, request in json.loads(line):
             pending += worker.answer(number, request)
             if len(pending) > _FLUSH_BYTES:
+                heartbeat.start(-1)  # the reader may take its time
                 _write(pending)
                 pending = b""
         heartbeat.start(-1)

@@ -84,6 +84,8 @@ def test_a_further_look_that_fails_does_not_cost_the_verdict(ask, monkeypatch, k
     reply = ask("SELECT price FROM item ORDER BY id", PRICES, **keys)
     assert reply["reason"] == "correct"
     assert "too deep" in reply["detail"]
+    nothing = ask("SELECT name FROM item WHERE id > 8", "SELECT name FROM item WHERE id > 9", **keys)
+    assert nothing["reason"] == "both_empty"
     assert ask("SELECT id FROM item", PRICES, **keys)["detail"].startswith("(5,) is 2 × in the gold")
 
 
