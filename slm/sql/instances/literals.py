@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slm.sql.instances.constraints import Constraints
-from slm.sql.instances.near import like_matches, neighbours, number_of, text_of_length
+from slm.sql.instances.near import like_matches, neighbours, number_of, text_neighbours, text_of_length
 from slm.sql.results import Cell
 
+_ORDERINGS = ("gt", "gte", "lt", "lte", "between")
 ColumnName = tuple[str, str]  # table and column, spelled as the database spells them
 
 
@@ -185,6 +186,9 @@ class _Reader:
         if side.find(exp.Length):
             value, *others = map(text_of_length, (value, *below, *above))
             below, above = tuple(others[: len(below)]), tuple(others[len(below) :])
+            given = (value, *below, *above)
+        elif operator in _ORDERINGS and isinstance(value, str) and not below and not above:
+            below, above = text_neighbours(value)
             given = (value, *below, *above)
         match, near = {
             "gt": (above, (value, *below)),

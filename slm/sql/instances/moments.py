@@ -22,7 +22,12 @@ def moments(value: Cell, domain: Domain) -> list[str]:
     if domain.kind == "time":
         return [moment for moment in _times(text, domain) if _is_moment(moment, domain)]
     days = [day for day in _days(text, domain) if _is_date(day)]
-    return days if domain.kind == "date" else [f"{day} {at}" for day in days for at in ("00:00:00", "23:59:59")]
+    if domain.kind == "date":
+        return days
+    found = [f"{day} {at}" for day in days for at in ("00:00:00", "23:59:59")]
+    known = str(domain.samples[0])[:10] if domain.samples else "2001-02-03"
+    found += [f"{known} {at}" for at in _times(text, domain)]
+    return [moment for moment in found if _is_moment(moment, domain)]
 
 
 def moments_like(pattern: str, domain: Domain) -> tuple[list[str], list[str]]:
@@ -84,10 +89,12 @@ def _is_date(text: str) -> bool:
 
 
 def _times(text: str, domain: Domain) -> list[str]:
-    """Of an hour its first and last minute; of a time of day the same as the column writes it."""
+    """Of an hour its first and last moment; of a time of day the same as the column writes it."""
     seconds = (":00", ":59") if _width(domain) > len("12:00") else ("",)
     if text.isascii() and text.isdigit():
-        return [f"{int(text):02}:{minute}{second}" for minute in ("00", "59") for second in seconds]
+        return [f"{int(text):02}:00{seconds[0]}", f"{int(text):02}:59{seconds[-1]}"]
+    if len(text) == len("12:00:30") and seconds[0]:
+        return [text]
     return [text[: len("12:00")] + second for second in seconds]
 
 

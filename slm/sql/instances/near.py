@@ -7,6 +7,12 @@ from slm.sql.results import Cell
 _LETTERS, _LONGEST = "abcdefghij", 100  # characters of a made-up text
 
 
+def text_neighbours(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """A text that sorts just before one, and one that sorts just after it."""
+    below = (text[:-1] + chr(ord(text[-1]) - 1) + "z",) if text and text[-1].isalpha() and text[-1] not in "Aa" else ()
+    return below, (text + "a",)
+
+
 def text_of_length(value: Cell) -> Cell:
     """A text of so many characters."""
     if not isinstance(value, (int, float)) or not 0 <= value <= _LONGEST:

@@ -113,7 +113,8 @@ def pool_of(column: ColumnFacts, wanted: Iterable[Wanted], *, strict: bool) -> P
             near += [v for value in one.near for v in _in_kind(value, domain)]
         else:
             # A number beside a text is of its length or of a part of it, say; no such text is made of it.
-            given = {value for value in one.given if isinstance(value, str) or domain.kind != "text"}
+            whole = one.given[:1] if domain.closed else one.given
+            given = {value for value in whole if isinstance(value, str) or domain.kind != "text"}
             match += [value for value in one.match if value in given]
             near += [value for value in one.near if value in given]
             known = {fit(value, column) for value in base}

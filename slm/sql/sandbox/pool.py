@@ -62,6 +62,7 @@ class _Worker(Generic[T]):
     tasks: dict[int, Task[T]] = field(default_factory=dict)
     keys: set[Hashable] = field(default_factory=set)
     last: int = 0
+    newest: int = 0  # the first task of the newest batch
     unfinished: bytes = b""
 
     def fileno(self) -> int:
@@ -70,6 +71,7 @@ class _Worker(Generic[T]):
     def give(self, tasks: list[Task[T]]) -> None:
         """Send a batch: to an idle worker, or a small one to a worker that has begun with its only other batch."""
         numbered = dict(enumerate(tasks, self.last + 1))
+        self.newest = self.last + 1
         self.tasks |= numbered
         self.last += len(tasks)
         self.keys.update(task.key for task in tasks)
@@ -79,8 +81,12 @@ class _Worker(Generic[T]):
 
     @property
     def is_well_on(self) -> bool:
-        """Whether it has read all that was sent to it, so that a small batch more cannot block the pipe."""
-        return bool(self.tasks) and self.heartbeat.read()[0] >= max(min(self.tasks), self.last - _MOST + 1)
+        """Whether it has read all that was sent to it, so that a small batch more cannot block the pipe.
+
+        It has if it is at a task of the newest batch. A pool that waits for a worker to read, while the worker waits
+        for the pool to read, would wait for ever.
+        """
+        return self.heartbeat.read()[0] >= self.newest
 
     def read(self) -> list[dict[str, Any]] | None:
         """The complete lines that have come; None when the process has ended."""

@@ -1,3 +1,5 @@
+"""Files of pairs: good lines become pairs, and each mistake is located."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Single queries and lists of golds go through the sandbox."""
+
 from pathlib import Path
 
 import apsw

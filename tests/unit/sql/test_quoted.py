@@ -1,3 +1,5 @@
+"""Where text in double quotes may be text, and where it is a column that there is not."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""What a gold expects: counts and orders."""
+
 import pytest
 
 from slm.sql.results import Expected, Refused, ResultSet, Segment, strictly_ordered, unordered

@@ -1,3 +1,5 @@
+"""What was made is kept for the next run, and a store that cannot be used costs nothing but time."""
+
 import base64
 from pathlib import Path
 

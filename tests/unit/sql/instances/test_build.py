@@ -194,6 +194,68 @@ def test_top_up_uses_the_prediction(shop: Shop) -> None:
     assert separates(last, gold, "SELECT count(*) FROM ticket WHERE seat <> 17")
 
 
+@pytest.mark.parametrize(
+    ("gold", "prediction"),
+    [
+        ("SELECT count(*) FROM play WHERE day LIKE '2022%'", "SELECT count(*) FROM play WHERE day < '2023-01-01'"),
+        ("SELECT count(*) FROM play WHERE strftime('%Y', day) = '2022'", "SELECT count(*) FROM play"),
+        ("SELECT id FROM play WHERE strftime('%m', day) = '03'", "SELECT id FROM play WHERE day LIKE '2022-03%'"),
+        (
+            "SELECT sum(sold) FROM play GROUP BY strftime('%m', day)",
+            "SELECT sum(sold) FROM play GROUP BY strftime('%Y-%m', day)",
+        ),
+        ("SELECT id FROM play WHERE start < '12:00'", "SELECT id FROM play WHERE start <= '11:00'"),
+        ("SELECT id FROM play WHERE length(title) > 4", "SELECT id FROM play WHERE length(title) > 5"),
+        ("SELECT id FROM play WHERE title = 'The Hen'", "SELECT id FROM play WHERE title LIKE '%hen%'"),
+        ("SELECT id FROM play WHERE title > 'M'", "SELECT id FROM play WHERE title > 'M' AND title <> 'Ma'"),
+        ("SELECT id FROM play WHERE title = 'Fox'", "SELECT id FROM play WHERE title >= 'Fox' AND title < 'Hen'"),
+        ("SELECT count(*) FROM play", "SELECT count(*) FROM play WHERE sold > 3"),
+        ("SELECT count(*) FROM play", "SELECT count(*) FROM play WHERE title <> 'The Ox'"),
+        ("SELECT count(code) FROM play WHERE sold = 9", "SELECT count(*) FROM play WHERE sold = 9"),
+    ],
+)
+def test_few_rows_show_little_of_what_there_may_be(tmp_path: Path, gold: str, prediction: str) -> None:
+    connection, schema, constraints = _few_rows(tmp_path)
+    deadline = time.monotonic() + 60
+    made = build(connection, schema, gold, constraints=constraints, deadline=deadline).instances
+    strict = [one for one in (*made, *top_up(constraints, gold, prediction)) if one.strict]
+    assert any(separates(instance, gold, prediction) for instance in strict)
+
+
+@pytest.mark.parametrize(
+    ("gold", "prediction"),
+    [
+        (
+            "SELECT id FROM play WHERE start < '12:00'",
+            "SELECT id FROM play WHERE CAST(substr(start, 1, 2) AS INT) <= 11",
+        ),
+        ("SELECT id FROM play WHERE day LIKE '2022%'", "SELECT id FROM play WHERE substr(day, 1, 4) = '2022'"),
+        ("SELECT id FROM play WHERE title = 'The Hen'", "SELECT id FROM play WHERE lower(title) = 'the hen'"),
+        ("SELECT id FROM play WHERE length(title) > 4", "SELECT id FROM play WHERE title LIKE '_____%'"),
+    ],
+)
+def test_values_are_written_as_the_column_writes_them(tmp_path: Path, gold: str, prediction: str) -> None:
+    connection, schema, constraints = _few_rows(tmp_path)
+    deadline = time.monotonic() + 60
+    made = build(connection, schema, gold, constraints=constraints, deadline=deadline).instances
+    strict = [one for one in (*made, *top_up(constraints, gold, prediction)) if one.strict]
+    assert strict
+    assert not any(separates(instance, gold, prediction) for instance in strict)
+
+
+def _few_rows(folder: Path) -> Shop:
+    connection = apsw.Connection(str(folder / "few.sqlite"))
+    connection.execute(
+        "CREATE TABLE play(id INTEGER PRIMARY KEY, title TEXT NOT NULL, day DATE NOT NULL, start TIME NOT NULL,"
+        " sold INTEGER NOT NULL, code TEXT UNIQUE);"
+        "INSERT INTO play VALUES (1, 'The Hen', '2022-03-01', '09:30', 9, 'a'),"
+        " (2, 'Fox', '2022-03-09', '11:00', 7, 'b'),"
+        " (3, 'Mouse Trap', '2022-05-01', '20:15', 9, 'c')"
+    )
+    schema = read_schema(folder / "few.sqlite")
+    return connection, schema, mine(connection, schema)
+
+
 def test_a_foreign_text_of_the_prediction_makes_a_fragile_instance(shop: Shop) -> None:
     gold, prediction = "SELECT id FROM ticket", "SELECT id FROM ticket WHERE class <> 'balcony'"
     found = top_up(shop[2], gold, prediction)

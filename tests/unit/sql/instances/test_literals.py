@@ -7,8 +7,6 @@ import pytest
 
 from slm.sql.instances.constraints import Constraints, mine
 from slm.sql.instances.literals import Wanted, find
-from slm.sql.instances.near import like_matches, neighbours
-from slm.sql.results import Cell
 from slm.sql.schema import read_schema
 
 
@@ -66,6 +64,11 @@ def test_joins_groups_order_and_limit(facts: Constraints) -> None:
     assert (found.grouped, found.ordered, found.group_sizes, found.limit) == ([ITEM_ID], [PRICE], [3], 4)
 
 
+def test_a_length_asks_for_texts(facts: Constraints) -> None:
+    (wanted,) = find("SELECT id FROM item WHERE length(name) > 3", facts).wanted
+    assert (wanted.given, wanted.match, wanted.near) == (("abc", "ab", "abcd"), ("abcd",), ("abc", "ab"))
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -80,27 +83,3 @@ def test_compared_columns_are_joins(facts: Constraints, sql: str) -> None:
 
 def test_a_query_that_cannot_be_read_asks_for_nothing(facts: Constraints) -> None:
     assert find("SELEC ((", facts).tables == []
-
-
-@pytest.mark.parametrize(
-    ("value", "below", "above"),
-    [
-        (3, (2,), (4,)),
-        (0.25, (0.24, -0.75), (0.26, 1.25)),
-        ("7", ("6",), ("8",)),
-        ("2020-12-31", ("2020-12-30",), ("2021-01-01",)),
-        ("2020-12-31 10:00:00", ("2020-12-30 10:00:00",), ("2021-01-01 10:00:00",)),
-        ("2020-99-99", (), ()),
-        ("blue", (), ()),
-        (None, (), ()),
-    ],
-)
-def test_neighbours(value: Cell, below: tuple[Cell, ...], above: tuple[Cell, ...]) -> None:
-    assert neighbours(value) == (below, above)
-
-
-@pytest.mark.parametrize("text", ["", "a", "ab", "AB", "xab", "abx", "xaxbx", "aab", "ba", "a%b"])
-@pytest.mark.parametrize("pattern", ["", "%", "_", "ab", "%ab", "ab%", "%ab%", "a%b", "_b", "%a_%", "__%"])
-def test_like_as_sqlite_has_it(pattern: str, text: str) -> None:
-    ((expected,),) = apsw.Connection(":memory:").execute("SELECT ? LIKE ?", (text, pattern)).fetchall()
-    assert like_matches(pattern, text) is bool(expected)

@@ -127,6 +127,16 @@ def test_permutation_of_set_operation_keeps_its_order(facts: Facts) -> None:
     assert not proved(gold, prediction.format(1), facts, permutation=(1, 0))
 
 
+@pytest.mark.parametrize("name", ["oid", "rowid", "_rowid_"])
+def test_a_number_of_a_row_is_not_a_column_of_the_query_around(tmp_path: Path, name: str) -> None:
+    connection = apsw.Connection(str(tmp_path / "shop.sqlite"))
+    connection.execute(f"CREATE TABLE sale({name} INTEGER, item INTEGER); CREATE TABLE item(no INTEGER, price INTEGER)")
+    facts = read_facts(connection, read_schema(tmp_path / "shop.sqlite"))
+    query = "SELECT item FROM sale WHERE EXISTS (SELECT 1 FROM item WHERE item.no = {})"
+    assert not prove_equal(query.format(name), query.format(f"sale.{name}"), facts, ordered=False)
+    assert prove_equal(f"SELECT {name} FROM sale", f"SELECT sale.{name} FROM sale", facts, ordered=False)
+
+
 def test_double_quoted_text_only_where_allowed(facts: Facts) -> None:
     gold, prediction = (
         'SELECT name FROM city WHERE country = "France"',

@@ -1,3 +1,5 @@
+"""A worker's database: results are kept and forgotten, and golds and predictions do not share a connection."""
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The heartbeat says what a worker does and until when it may."""
+
 import signal
 import tempfile
 import time

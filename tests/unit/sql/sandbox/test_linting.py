@@ -1,3 +1,5 @@
+"""Golds are looked over in a worker."""
+
 import pytest
 
 from slm.sql.sandbox.linting import Linter

@@ -1,6 +1,7 @@
 """The pool, with a stand-in for the worker that does as its requests say."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ def main(memory, engine, timeout_s, max_rows):
                     with heartbeat.phase(phase, float(timeout_s)):
                         time.sleep(60) if what == "hang" else os.kill(os.getpid(), 9)
             reply = {"task": number, "pid": os.getpid(), "engine": engine, "skip": request.get("skip")}
+            reply["pad"] = "x" * request.get("pad", 0)
             print(json.dumps(reply), flush=True)
         heartbeat.start(-1)
 """
@@ -260,3 +262,15 @@ def test_closing_leaves_no_process(make_pool, started):
     assert len(started) == 2
     assert all(process.returncode == -9 for process in started)
     assert not any(Path(f"/proc/{process.pid}").exists() for process in started)
+
+
+def test_long_requests_and_long_replies_do_not_wait_for_each_other(make_pool):
+    """Each is less than a pipe holds, and some of them together are more."""
+    pool = make_pool(workers=2)
+    for number in range(60):
+        pool.add([task(str(number), key=str(number % 3), sleep=0.01, pad=30_000, text="x" * 12_000)])
+    found: dict[str, Any] = {}
+    asking = threading.Thread(target=lambda: found.update(replies(pool, 60)), daemon=True)
+    asking.start()
+    asking.join(timeout=30)
+    assert len(found) == 60

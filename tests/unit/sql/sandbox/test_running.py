@@ -1,3 +1,5 @@
+"""One query is run, or only checked, in a worker."""
+
 import pytest
 
 from slm.sql.sandbox.running import Runner

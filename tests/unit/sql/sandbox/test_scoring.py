@@ -1,3 +1,5 @@
+"""Kill scores are counted in a worker."""
+
 import pytest
 
 from slm.sql.sandbox.scoring import Scorer
