@@ -18,6 +18,7 @@ _OPEN_DATABASES = 32
 _KEPT_CELLS = 1_000_000  # of results, in all databases
 _SCRIPT_S, _COMPARISON_S, _READING_S = 10.0, 30.0, 0.5
 _LONGEST = 20_000  # characters that are translated
+_LOOK_AFTER = 8  # requests, before memory is looked at again
 _STOPPED = {"timeout", "memory", "too_many_rows"}
 
 Reply = dict[str, Any]
@@ -51,6 +52,7 @@ class Judge:
     def __init__(self, heartbeat: Heartbeat, timeout_s: float, max_rows: int) -> None:
         self.heartbeat, self.timeout_s, self.max_rows = heartbeat, timeout_s, max_rows
         self._databases: OrderedDict[tuple[Any, ...], Database] = OrderedDict()
+        self._asked = 0
         self._further: Any = None
 
     def __call__(self, request: Reply) -> Reply:
@@ -166,7 +168,9 @@ class Judge:
             if len(self._databases) > _OPEN_DATABASES:
                 self._databases.popitem(last=False)[1].close()
         self._databases.move_to_end(key)
-        self._save_memory()
+        self._asked += 1
+        if self._asked % _LOOK_AFTER == 0:
+            self._save_memory()
         return self._databases[key]
 
     def _save_memory(self) -> None:
