@@ -23,7 +23,7 @@ _START_S = 60.0  # a loaded machine may take long to start Python; no query runs
 _POLL_S = 0.1  # how often a busy worker's heartbeat is looked at
 _RESTARTS = 2
 _MOST = 64  # tasks of a batch, about
-_AHEAD_BYTES = 1 << 14  # of a batch for a worker that is busy: less than a pipe holds
+_AHEAD_BYTES = 48 << 10  # of a batch for a worker that is busy: less than the 64 KiB that a pipe holds
 # A stub in place of the packages' `__init__`, so that a worker loads only what it runs, and starts in 0.05 s.
 _BOOT = """
 import sys, types
@@ -68,16 +68,19 @@ class _Worker(Generic[T]):
     def fileno(self) -> int:
         return cast(IO[bytes], self.process.stdout).fileno()
 
-    def give(self, tasks: list[Task[T]]) -> None:
-        """Send a batch: to an idle worker, or a small one to a worker that has begun with its only other batch."""
+    def give(self, tasks: list[Task[T]], most_bytes: int | None = None) -> bool:
+        """Send a batch, unless it is longer than that: to an idle worker, or to one that is well on with its own."""
         numbered = dict(enumerate(tasks, self.last + 1))
+        line = json.dumps([[number, task.request] for number, task in numbered.items()]).encode() + b"\n"
+        if most_bytes and len(line) > most_bytes:
+            return False
         self.newest = self.last + 1
         self.tasks |= numbered
         self.last += len(tasks)
         self.keys.update(task.key for task in tasks)
-        batch = [[number, task.request] for number, task in numbered.items()]
         with suppress(BrokenPipeError):  # its end is seen when its output is read
-            cast(IO[bytes], self.process.stdin).write(json.dumps(batch).encode() + b"\n")
+            cast(IO[bytes], self.process.stdin).write(line)
+        return True
 
     @property
     def is_well_on(self) -> bool:
@@ -148,10 +151,9 @@ class Pool(Generic[T]):
 
     def _send(self, worker: _Worker[T], limit: int | None) -> None:
         batch = self._choose(worker)
-        if batch is None or (limit and sum(len(json.dumps(task.request)) for task in batch) > limit):
+        if batch is None or not worker.give(batch, limit):
             return
         self._queue.remove(batch)
-        worker.give(batch)
         if worker not in self._busy:
             self._busy.append(worker)
             self._selector.register(worker, selectors.EVENT_READ, worker)
