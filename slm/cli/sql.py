@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,6 +17,8 @@ from slm.errors import InputError, JobError
 
 if TYPE_CHECKING:
     from slm.records import Example, Verdict
+
+T = TypeVar("T")
 
 sql_app = typer.Typer(help="Judge, run and check SQL, without any model.", no_args_is_help=True)
 
@@ -182,20 +184,15 @@ def lint_golds(
 
     Example: slm sql lint-golds roastery:test
     """
-    from slm.progress import Meter
     from slm.sql import lint_golds as lint
 
     golds, quoted = _golds(suite, databases)
-    found: dict[int, list[dict[str, Any]]] = {}
-    with Meter("lint", len(golds), unit="golds") as meter:
-        pairs = ((sql, path) for _, sql, path in golds)
-        for number, findings in lint(pairs, double_quoted_text=quoted, timeout_s=timeout_s, workers=workers):
-            found[number] = findings
-            meter.advance()
+    pairs = ((sql, path) for _, sql, path in golds)
+    found = _collect("lint", len(golds), lint(pairs, double_quoted_text=quoted, timeout_s=timeout_s, workers=workers))
     rows = [
-        {"id": golds[number][0].id, "db": golds[number][0].context_id, **finding}
-        for number in sorted(found)
-        for finding in found[number]
+        {"id": example.id, "db": example.context_id, **finding}
+        for (example, _, _), findings in zip(golds, found, strict=True)
+        for finding in findings
     ]
     emit(rows, as_json=as_json)
     counts = Counter(row["kind"] for row in rows)
@@ -217,19 +214,15 @@ def kill_scores(
     """
     from statistics import median
 
-    from slm.progress import Meter
     from slm.sql import kill_scores as score
 
     golds, quoted = _golds(suite, databases)
-    found: dict[int, dict[str, Any]] = {}
-    with Meter("kill scores", len(golds), unit="golds") as meter:
-        pairs = ((sql, path) for _, sql, path in golds)
-        for number, reply in score(pairs, instances=instances, double_quoted_text=quoted, workers=workers):
-            found[number] = reply
-            meter.advance()
+    pairs = ((sql, path) for _, sql, path in golds)
+    found = _collect(
+        "kill scores", len(golds), score(pairs, instances=instances, double_quoted_text=quoted, workers=workers)
+    )
     rows, scores = [], list[float]()
-    for number in sorted(found):
-        reply, example = found[number], golds[number][0]
+    for (example, _, _), reply in zip(golds, found, strict=True):
         share = round(reply["killed"] / reply["mutants"], 4) if reply.get("mutants") else None
         scores += [] if share is None else [share]
         counts = {key: reply.get(key) for key in ("mutants", "killed", "fragile_killed", "instances")}
@@ -237,6 +230,18 @@ def kill_scores(
     emit(rows, as_json=as_json)
     middle = f", median kill score {median(scores):.3f}" if scores else ""
     print(f"{len(rows)} golds, {len(scores)} with neighbours{middle}", file=sys.stderr)
+
+
+def _collect(label: str, count: int, results: Iterable[tuple[int, T]]) -> list[T]:
+    """What comes with a number, in the order of the numbers, under a meter."""
+    from slm.progress import Meter
+
+    found: dict[int, T] = {}
+    with Meter(label, count, unit="golds") as meter:
+        for number, result in results:
+            found[number] = result
+            meter.advance()
+    return [found[number] for number in sorted(found)]
 
 
 def _golds(suite: str, databases: Path | None) -> tuple[list[tuple[Example, str, Path]], bool]:

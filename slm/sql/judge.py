@@ -43,7 +43,7 @@ class Judge:
 
     Golds and predictions run in `workers` processes (default: one a core), each query for at most `timeout_s` seconds
     and `max_rows` rows; `slm.sql.sandbox.worker` says what they are kept from. With `instances`, what is right on the
-    shipped database is tried on so many further ones, then a proof is attempted; both are kept in `store`, a file.
+    shipped database is proved, or else tried on so many further ones; what is made for it is kept in `store`, a file.
     With `witness`, the smallest data that shows a difference is looked for. `transpile_from`: the dialect that the
     queries are written in, where it is not the database's.
     """

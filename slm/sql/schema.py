@@ -161,6 +161,21 @@ def _short_type(declared: str) -> str:
     return next((short for part, short in kinds.items() if part in lower), "real" if lower else "")
 
 
+def affinity(declared: str) -> str:
+    """INTEGER, TEXT, BLOB, REAL or NUMERIC: SQLite's five rules for a declared type, in their order.
+
+    https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+    """
+    upper = declared.upper()
+    if "INT" in upper:
+        return "INTEGER"
+    if any(part in upper for part in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if not upper or "BLOB" in upper:
+        return "BLOB"
+    return "REAL" if any(part in upper for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
+
+
 @lru_cache(maxsize=8192)
 def quoted(name: str) -> str:
     """The name as SQL must write it: in double quotes where SQLite would not take it bare."""

@@ -61,7 +61,7 @@ def _is_telling(words: list[str], found: dict[str, str]) -> bool:
 
 def _cells(connection: apsw.Connection, table: str, column: str) -> Iterator[str]:
     """Different texts of a column that have a letter. As bytes, because real databases hold text that is not UTF-8."""
-    source, cell = _identifier(table), _identifier(column)
+    source, cell = quoted(table), quoted(column)
     sql = (
         f"SELECT DISTINCT CAST({cell} AS BLOB) FROM {source} "  # noqa: S608 - names come from the schema, quoted
         f"WHERE typeof({cell}) = 'text' AND length({cell}) < 80 LIMIT {_CELLS_OF_A_COLUMN}"
@@ -70,10 +70,6 @@ def _cells(connection: apsw.Connection, table: str, column: str) -> Iterator[str
         text = bytes(raw).decode("utf-8", errors="replace").strip()
         if any(letter.isalpha() for letter in text) and "\ufffd" not in text:
             yield text
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(value: str) -> str:

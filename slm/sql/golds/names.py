@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from slm.sql.schema import Schema, Table
+from slm.sql.schema import Schema, Table, affinity
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -24,17 +24,12 @@ class Origin(NamedTuple):
         types = (
             [column.type for column in self.table.columns if column.name.lower() == self.column] if self.table else []
         )
-        return affinity(types[0]) if types else "none"
+        return kind_of(types[0]) if types else "none"
 
 
-def affinity(declared: str) -> str:
-    """SQLite's rules: https://www.sqlite.org/datatype3.html#determination_of_column_affinity."""
-    upper = declared.upper()
-    if "INT" in upper:
-        return "number"
-    if any(part in upper for part in ("CHAR", "CLOB", "TEXT")):
-        return "text"
-    return "none" if "BLOB" in upper or not upper else "number"
+def kind_of(declared: str) -> str:
+    """`text`, `number` or `none` by the affinity of a declared type."""
+    return {"TEXT": "text", "BLOB": "none"}.get(affinity(declared), "number")
 
 
 class Names:
@@ -90,7 +85,7 @@ class Names:
             origin = self.origin(node)
             return origin.affinity if origin else "none"
         if isinstance(node, exp.Cast):
-            return affinity(node.to.sql(dialect="sqlite"))
+            return kind_of(node.to.sql(dialect="sqlite"))
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Select):
             return self.affinity(node.this.expressions[0])
         return self.affinity(node.this) if isinstance(node, exp.Paren | exp.Alias) else "none"

@@ -35,11 +35,6 @@ class GoldPlan:
         return (*self.first_decimals, *[None] * between, *self.last_decimals)
 
 
-def is_ordered(sql: str, dialect: str = "sqlite") -> bool:
-    """Whether the outermost query has ORDER BY: exactly the one that stands outside all brackets."""
-    return "order" in sql.lower() and (query := read_query(sql, dialect)) is not None and query.order is not None
-
-
 @lru_cache(maxsize=4096)
 def plan_gold(sql: str, dialect: str = "sqlite") -> GoldPlan:
     """Reads a gold's order, limit and rounding. Never raises: of text that cannot be read, it claims nothing."""

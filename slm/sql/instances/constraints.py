@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import apsw
 
-from slm.sql.instances.domains import SUPPORT, Domain, affinity_of, domain_of, rows_of, source_of, statistics_of
+from slm.sql.instances.domains import SUPPORT, Domain, domain_of, rows_of, source_of, statistics_of
 from slm.sql.instances.template import make_template
 from slm.sql.results import Row
-from slm.sql.schema import ForeignKey, Schema, Table, quoted
+from slm.sql.schema import ForeignKey, Schema, Table, affinity, quoted
 
 _TELLING = 5  # different texts that are all another column's
 _AT_ONCE = 40  # columns in one statement
@@ -120,7 +120,7 @@ def _table(connection: apsw.Connection, table: Table) -> TableFacts:
             domain = domain_of(connection, table.name, name, declared, numbers)
             facts = ColumnFacts(
                 name=name,
-                affinity=affinity_of(declared),
+                affinity=affinity(declared),
                 not_null="declared" if not_null or pk else all_there,
                 unique="declared" if name in single else distinct,
                 generated=hidden in (2, 3),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import apsw
 
 from slm.sql.results import Cell, Row
-from slm.sql.schema import quoted
+from slm.sql.schema import affinity, quoted
 
 SUPPORT = 30  # rows; below it a rule that no row breaks is not believed
 _SAMPLES, _ROWS, _TEXT = 50, 60, 200  # values kept a column, rows kept a table, characters kept of a text
@@ -32,16 +32,6 @@ class Domain:
     high: float | int | None = None
     decimals: int = 0
     samples: tuple[Cell, ...] = ()
-
-
-def affinity_of(declared: str) -> str:
-    """SQLite's rules, section 3.1 of https://sqlite.org/datatype3.html; `declared` is in upper case."""
-    for affinity, parts in (("INTEGER", ("INT",)), ("TEXT", ("CHAR", "CLOB", "TEXT")), ("BLOB", ("BLOB",))):
-        if any(part in declared for part in parts):
-            return affinity
-    if not declared:
-        return "BLOB"
-    return "REAL" if any(part in declared for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +105,11 @@ def _kind(declared: str, found: Statistics) -> Kind:
             return "time"
         if "DATE" in declared or "TIME" in declared:
             return "datetime" if "TIME" in declared else "date"
-        affinity = affinity_of(declared)
-        return {"INTEGER": "integer", "TEXT": "text", "REAL": "decimal", "NUMERIC": "integer"}.get(affinity, "text")  # type: ignore[return-value]
+        kinds = {"INTEGER": "integer", "TEXT": "text", "REAL": "decimal", "NUMERIC": "integer"}
+        return kinds.get(affinity(declared), "text")  # type: ignore[return-value]
     if found.numbers == found.filled:
         # A REAL column of a few whole numbers may well hold others.
-        whole = found.integral == found.filled and (found.filled >= SUPPORT or affinity_of(declared) != "REAL")
+        whole = found.integral == found.filled and (found.filled >= SUPPORT or affinity(declared) != "REAL")
         return "integer" if whole else "decimal"
     counts: list[tuple[Kind, int]] = [
         ("integer_text", found.integer_texts),

@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from slm.sql.schema import Schema
+from slm.sql.schema import Schema, affinity
 
 ColumnName = tuple[str, str]  # table and column in lower case
 
@@ -46,18 +46,6 @@ class Facts:
             if all(name in places for name in names):
                 found.setdefault(table, []).append(tuple(places[name] for name in names))
         return {table: tuple(keys) for table, keys in found.items()}
-
-
-def affinity(declared: str) -> str:
-    """SQLite's five rules, in their order (https://www.sqlite.org/datatype3.html#determination_of_column_affinity)."""
-    upper = declared.upper()
-    if "INT" in upper:
-        return "INTEGER"
-    if any(part in upper for part in ("CHAR", "CLOB", "TEXT")):
-        return "TEXT"
-    if not upper or "BLOB" in upper:
-        return "BLOB"
-    return "REAL" if any(part in upper for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
 def read_facts(connection: apsw.Connection, schema: Schema) -> Facts:

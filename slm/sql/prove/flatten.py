@@ -6,7 +6,6 @@ Each function gives a SELECT that has the same rows, with the same multiplicitie
 from slm.sql.prove.dependence import Dependence, rejected
 from slm.sql.prove.terms import (
     Block,
-    Conditions,
     Expr,
     SetOp,
     Source,
@@ -14,7 +13,6 @@ from slm.sql.prove.terms import (
     any_of,
     columns,
     conjuncts,
-    has_aggregate,
     is_plain,
     nodes,
     substitute,
@@ -227,9 +225,3 @@ def intersection(left: Block, right: Block, world: World, *, positive: bool) -> 
     inner = right._replace(where=right.where | frozenset(conditions), outputs=())
     found: Expr = ("exists", inner) if positive else ("not", ("exists", inner))
     return left._replace(where=left.where | {found}, distinct=True)
-
-
-def to_where(having: Conditions) -> tuple[Conditions, Conditions]:
-    """Conditions of HAVING that hold for a group's every row alike, and those that need an aggregate."""
-    rows = frozenset(condition for condition in having if not has_aggregate(condition))
-    return rows, having - rows

@@ -93,7 +93,7 @@ class Further:
         found = _Found(permutation=comparison.permutation)
         if comparison.reason == "equal":
             if request.get("instances") and "proof" not in skip and self._proved(pair, found.permutation):
-                verdict = {**verdict, "level": "proved"}
+                verdict = {**verdict, "reason": gold.right, "level": "proved"}
             else:
                 if pair.count:
                     self._check(pair, found)
@@ -268,8 +268,9 @@ def _weigh(pair: _Look, found: _Found, verdict: Reply) -> Reply:
         detail = f"equal on the shipped database, but not on further instance {found.separated}"
         return {"reason": "separated_on_instance", "detail": detail}
     verdict = verdict | ({"fragile": True} if found.fragile else {})
-    same_text = pair.gold.sql == pair.prediction
-    if not pair.gold.result.rows and not pair.result.rows and not found.has_rows and not same_text:
+    if verdict["reason"] == "both_empty" and not found.has_rows and pair.gold.sql != pair.prediction:
         where = ", and so on every instance" if found.checked else ""
-        return {**verdict, "reason": "both_empty", "detail": f"both results are empty{where}"}
-    return verdict | ({"level": f"equal_on_{found.checked}_instances"} if found.checked else {})
+        return {**verdict, "detail": f"both results are empty{where}"}
+    return {**verdict, "reason": pair.gold.right} | (
+        {"level": f"equal_on_{found.checked}_instances"} if found.checked else {}
+    )

@@ -35,6 +35,11 @@ class Gold:
     ambiguous: bool = False
 
     @property
+    def right(self) -> str:
+        """The reason of a prediction that equals it."""
+        return "gold_ambiguous" if self.ambiguous else "correct"
+
+    @property
     def plan(self) -> GoldPlan:
         """What it asks of order, number and rounding."""
         return plan_gold(self.sql, self.dialect)
@@ -58,8 +63,7 @@ class Judge:
     def __call__(self, request: Reply) -> Reply:
         """The parts of a verdict: `reason`, `detail`, `readings`, the times, and what further data says."""
         try:
-            with self.heartbeat.phase("script", _SCRIPT_S):
-                database = self.open(request)
+            database = self.open(request)
         except Refused as refused:
             return {"reason": "database_unavailable", "detail": refused.detail}
         if source := request.get("transpile_from"):
@@ -98,15 +102,14 @@ class Judge:
         for gold in golds:
             with self.heartbeat.phase("comparison", _COMPARISON_S + self.timeout_s):
                 comparison = self.match(database, gold, prediction)
+            has_rows = bool(gold.result.rows or prediction.rows)
             verdict: Reply = {"reason": comparison.reason, "detail": comparison.detail}
             if comparison.reason == "equal":
-                verdict = {"reason": "gold_ambiguous" if gold.ambiguous else "correct"}
+                verdict = {"reason": gold.right if has_rows else "both_empty"}
             if (request.get("instances") or request.get("witness")) and database.engine == "sqlite":
                 verdict = self._look_further(request, database, gold, prediction, comparison, verdict)
-            elif comparison.reason == "equal" and not gold.result.rows and not prediction.rows:
-                verdict = {"reason": "both_empty"}
             if comparison.reason == "equal":
-                verdict["shipped"] = True if gold.result.rows or prediction.rows else None
+                verdict["shipped"] = True if has_rows else None
             if verdict["reason"] in ("correct", "gold_ambiguous", "both_empty"):
                 return verdict
             first = first or verdict
@@ -129,10 +132,7 @@ class Judge:
         try:
             reply: Reply = self._further.look(request, database, gold, prediction, comparison, so_far)
         except Exception as error:  # a schema or a query that nobody foresaw must not cost what is known already
-            detail = so_far.get("detail") or f"not tried on further data: {error!r}"
-            if comparison.reason == "equal" and not gold.result.rows and not prediction.rows:
-                so_far = {"reason": "both_empty"}
-            reply = {**so_far, "detail": detail}
+            reply = {**so_far, "detail": so_far.get("detail") or f"not tried on further data: {error!r}"}
         return reply
 
     def match(self, database: Database, gold: Gold, prediction: ResultSet) -> Comparison:
@@ -148,6 +148,10 @@ class Judge:
 
     def open(self, request: Reply) -> Database:
         """The database of a request. Raises Refused if there is none."""
+        with self.heartbeat.phase("script", _SCRIPT_S):
+            return self._open(request)
+
+    def _open(self, request: Reply) -> Database:
         engine, source, script = request["engine"], request["source"], request.get("script")
         key = (engine, source, request.get("changed"), *(script or ()), request["double_quoted_text"])
         if key not in self._databases:

@@ -24,8 +24,7 @@ class Linter:
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """Findings in the order of `lint_gold`."""
         try:
-            with self._heartbeat.phase("script", 10.0):
-                database = self._judge.open(request)
+            database = self._judge.open(request)
         except Refused as refused:
             return {"findings": [{"kind": "database_unavailable", "detail": refused.detail}]}
         with self._heartbeat.phase("gold", _QUERIES * self._timeout_s):

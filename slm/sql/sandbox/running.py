@@ -19,8 +19,7 @@ class Runner:
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """With `only_check`, the query is prepared but not run."""
         try:
-            with self._heartbeat.phase("script", 10.0):
-                database = self._judge.open(request)
+            database = self._judge.open(request)
         except Refused as refused:
             return {"reason": "database_unavailable", "detail": refused.detail}
         with self._heartbeat.phase("prediction", self._timeout_s):

@@ -12,15 +12,13 @@ class Scorer:
     """Answers requests of kind `score`: `mutants`, `killed`, `fragile_killed` and the number of strict `instances`."""
 
     def __init__(self, heartbeat: Heartbeat, timeout_s: float, max_rows: int) -> None:
-        self._heartbeat = heartbeat
         self._judge = Judge(heartbeat, timeout_s, max_rows)
         self._further = Further(heartbeat)
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         """The counts are None for a gold that fails."""
         try:
-            with self._heartbeat.phase("script", 10.0):
-                database = self._judge.open(request)
+            database = self._judge.open(request)
         except Refused as refused:
             return {"reason": "database_unavailable", "detail": refused.detail}
         gold = self._judge.gold(database, request["sql"])

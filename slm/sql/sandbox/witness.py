@@ -11,6 +11,7 @@ from slm.sql.compare import matches
 from slm.sql.engines.sqlite import SqliteEngine
 from slm.sql.golds import GoldPlan, expect
 from slm.sql.results import Cell, Refused, ResultSet
+from slm.sql.schema import quoted
 
 _ROWS, _CHARACTERS = 20, 200  # that are shown of a result, and of a cell
 _QUERY_S, _MAX_ROWS = 1.0, 10_000
@@ -121,7 +122,7 @@ def _can_go(engine: SqliteEngine, contest: Contest, table: str, numbers: Sequenc
     """Take rows away for good if the results differ without them, else put them back."""
     marks = ", ".join(map(str, numbers))
     with engine.unguarded() as connection:
-        connection.execute(f"SAVEPOINT cut; DELETE FROM {_name(table)} WHERE rowid IN ({marks})")  # noqa: S608
+        connection.execute(f"SAVEPOINT cut; DELETE FROM {quoted(table)} WHERE rowid IN ({marks})")  # noqa: S608
         whole = _orphans(connection) <= orphans
     differ = whole and _differ(engine, contest) is not None
     with engine.unguarded() as connection:
@@ -131,7 +132,7 @@ def _can_go(engine: SqliteEngine, contest: Contest, table: str, numbers: Sequenc
 
 def _row_numbers(connection: apsw.Connection, table: str) -> list[int]:
     try:
-        return [number for (number,) in connection.execute(f"SELECT rowid FROM {_name(table)}")]  # noqa: S608
+        return [number for (number,) in connection.execute(f"SELECT rowid FROM {quoted(table)}")]  # noqa: S608
     except apsw.SQLError:  # WITHOUT ROWID: its rows stay
         return []
 
@@ -144,10 +145,6 @@ def _orphans(connection: apsw.Connection) -> int:
 
 
 def _shown_table(connection: apsw.Connection, table: str) -> dict[str, Any]:
-    cursor = connection.execute(f"SELECT * FROM {_name(table)}")  # noqa: S608
+    cursor = connection.execute(f"SELECT * FROM {quoted(table)}")  # noqa: S608
     columns = [column[0] for column in cursor.get_description()]
     return {"columns": columns, "rows": [[shown_cell(cell) for cell in row] for row in cursor]}
-
-
-def _name(table: str) -> str:
-    return '"' + table.replace('"', '""') + '"'

@@ -6,8 +6,7 @@ import apsw
 import pytest
 
 from slm.sql.prove import Facts, read_facts
-from slm.sql.prove.facts import affinity
-from slm.sql.schema import read_schema
+from slm.sql.schema import affinity, read_schema
 
 
 def facts_of(path: Path, sql: str) -> Facts:
