@@ -216,14 +216,13 @@ def _verdict(pair: Pair, reply: dict[str, Any]) -> Verdict:
     correct = None if reason in _UNDECIDED else reason in _RIGHT
     readings = reply.get("readings")
     level = reply.get("level") or ("equal_on_shipped_data" if correct else None)
-    # Not validated again: thousands a second come from our own worker.
-    return Verdict.model_construct(
+    return Verdict(
         example_id=pair.id,
         correct=correct,
         level="wrong" if correct is False else level if correct else None,
         reason=reason,
         detail=detail,
-        readings=Readings.model_construct(**readings) if readings else None,
+        readings=Readings(**readings) if readings else None,
         shipped=reply.get("shipped", correct),
         fragile=reply.get("fragile", False),
         witness=reply.get("witness"),

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 Cell = None | int | float | str | bytes
 Row = tuple[Cell, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResultSet:
     """What a query returned. `labels` are the column names as the database gives them, known even without rows.
 
@@ -16,6 +17,15 @@ class ResultSet:
 
     labels: tuple[str, ...]
     rows: Sequence[Row]
+
+    @cached_property
+    def is_undecodable(self) -> bool:
+        """Whether any text is not UTF-8. A gold's result is asked this beside every prediction."""
+        try:
+            "".join([cell for row in self.rows for cell in row if isinstance(cell, str)]).encode()
+        except UnicodeEncodeError:
+            return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)

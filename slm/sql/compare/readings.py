@@ -1,7 +1,6 @@
 """What BIRD's script and the Spider test-suite script say of the same two results, their quirks included."""
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import chain
 
 from slm.sql.compare.refine import Bag, Permutation, Search
@@ -18,7 +17,7 @@ def bird(gold: ResultSet, prediction: ResultSet) -> bool:
     """
     if gold.rows != prediction.rows and set(gold.rows) != set(prediction.rows):
         return False
-    return not _is_undecodable(gold.rows) and not _is_undecodable(prediction.rows)
+    return not gold.is_undecodable and not prediction.is_undecodable
 
 
 def test_suite(gold: ResultSet, prediction: ResultSet, *, ordered: bool) -> bool:
@@ -36,7 +35,7 @@ def test_suite(gold: ResultSet, prediction: ResultSet, *, ordered: bool) -> bool
         return False
     if not gold.rows:
         return True
-    ours, theirs = _decoded(gold.rows), _decoded(prediction.rows)
+    ours, theirs = _decoded(gold), _decoded(prediction)
     width = len(ours[0])
     if len(theirs[0]) != width:
         return False
@@ -69,20 +68,11 @@ def _printed_alike(ours: list[Row], theirs: list[Row]) -> bool:
     return float not in kinds or repr(ours) == repr(theirs)
 
 
-def _decoded(rows: Sequence[Row]) -> list[Row]:
+def _decoded(result: ResultSet) -> list[Row]:
     """The rows as the script's text factory gives them: bytes that are not UTF-8 are left out."""
-    if not _is_undecodable(rows):
-        return rows if isinstance(rows, list) else list(rows)
+    if not result.is_undecodable:
+        return result.rows if isinstance(result.rows, list) else list(result.rows)
     return [
         tuple([cell.encode(errors="ignore").decode() if isinstance(cell, str) else cell for cell in row])
-        for row in rows
+        for row in result.rows
     ]
-
-
-def _is_undecodable(rows: Sequence[Row]) -> bool:
-    """Whether any text of these rows is not UTF-8. All at once, since this is asked of every result."""
-    try:
-        "".join([cell for row in rows for cell in row if isinstance(cell, str)]).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
