@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from slm.cli import evaluating, inspecting, sql, training
+from slm.cli import evaluating, inspecting, runs, sql, training
 from slm.errors import SlmError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("leaderboard")(evaluating.leaderboard)
 app.add_typer(inspecting.recipe_app, name="recipe")
 app.add_typer(inspecting.models_app, name="models")
 app.add_typer(inspecting.suites_app, name="suites")
+app.add_typer(runs.runs_app, name="runs")
 app.add_typer(sql.sql_app, name="sql")
 
 

@@ -20,13 +20,24 @@ from slm.tasks import TextToSql, prompts_digest
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that answers: a base model, with an adapter or (None) as it is; its answers go into `run`."""
+    """A model that answers: a base model, with an adapter or as it is, or `trained`, a folder of its own weights.
+
+    Its answers go into `run`.
+    """
 
     run: RunFolder
     model: ModelSection
     task: TaskSection
     generate: GenerateSection
-    adapter: Path | None
+    adapter: Path | None = None
+    trained: Path | None = None
+
+    @property
+    def weights(self) -> str | None:
+        """Hex sha256 of what training made; None for a model as it is."""
+        if self.trained is not None:
+            return digest([sha256_file(path) for path in sorted(self.trained.glob("*.safetensors"))])
+        return sha256_file(self.adapter / "adapter_model.safetensors") if self.adapter is not None else None
 
     def predictions(self, dataset: Dataset) -> Path:
         """Where its answers to exactly these questions, made with exactly these settings, are kept."""
@@ -41,7 +52,7 @@ def untuned(
     """A model before any training, asked as a recipe's `task` and `generate` say."""
     identity = digest([model_fingerprint(find_model(model.name)), model.dtype, model.quantize])
     folder = RunFolder(runs / f"{file_safe(model.name)}-untuned-{identity[:8]}")
-    return Subject(folder, model, task or TaskSection(), generate or GenerateSection(), None)
+    return Subject(folder, model, task or TaskSection(), generate or GenerateSection())
 
 
 def tuned(run: RunFolder, recipe: Recipe | None = None) -> Subject:
@@ -54,7 +65,9 @@ def tuned(run: RunFolder, recipe: Recipe | None = None) -> Subject:
             hint="slm train RECIPE",
         )
     recipe = recipe or load_recipe(str(run.recipe))
-    return Subject(run, recipe.model, recipe.task, recipe.generate, run.adapter)
+    full = recipe.train.method == "full"
+    who = {"trained": run.model} if full else {"adapter": run.adapter}
+    return Subject(run, recipe.model, recipe.task, recipe.generate, **who)
 
 
 def choose_subject(*, run: Path | None, model: str | None, runs: Path, accept_license: bool) -> Subject:
@@ -77,9 +90,8 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
         return have
     from slm.generate.local import load_local
 
-    backend = load_local(
-        pull_model(subject.model.name), subject.model, subject.task, subject.generate, adapter=subject.adapter
-    )
+    folder = subject.trained or pull_model(subject.model.name)
+    backend = load_local(folder, subject.model, subject.task, subject.generate, adapter=subject.adapter)
     return generate_all(backend, TextToSql(dataset.contexts), dataset, out)
 
 
@@ -88,12 +100,12 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
     entry = find_model(subject.model.name)
-    adapter = subject.adapter / "adapter_model.safetensors" if subject.adapter else None
+    weights = subject.weights
     card = _card(dataset, out, timeout_s, instances) | {
         "model": model_fingerprint(entry),
-        "adapter": sha256_file(adapter) if adapter else None,
+        "adapter": weights,
     }
-    who = {"model": subject.model.name, "tuned": adapter is not None, "parameters": entry.parameters}
+    who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
     return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
 
 

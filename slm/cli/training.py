@@ -51,9 +51,12 @@ def train(
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     accept_license: AcceptLicense = False,
+    verify: Annotated[
+        bool, typer.Option("--verify-resume", help="Only prove, on its first steps, that a killed run loses nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe's adapter only. Killed, the same command continues.
+    """Train a recipe's model only. Killed, the same command continues.
 
     On several processes: accelerate launch --config_file configs/accelerate/ddp.yaml -m slm.train RECIPE.
     Example: slm train recipes/quickstart.yaml train.max_steps=10
@@ -62,9 +65,16 @@ def train(
     from slm.recipe import load_recipe
     from slm.train import read_card
     from slm.train import train as train_recipe
+    from slm.train.summary import print_summary, summarise
 
     loaded = load_recipe(recipe, overrides or ())
     pull_model(loaded.model.name, accept_license=accept_license)
+    if verify:
+        from slm.train.resume import verify_resume
+
+        print(verify_resume(loaded, runs).describe())
+        return
     done = train_recipe(loaded, runs)
+    print_summary(summarise(done))
     card = read_card(done) or {}
     emit([{"run": str(done.path), **card.get("totals", {})}], as_json=as_json)

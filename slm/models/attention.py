@@ -47,6 +47,11 @@ class Layout:
         return Layout(self.position.to(device), self.context.to(device), self.branch.to(device))
 
 
+def can_pack(config: Any) -> bool:
+    """Whether the architecture is known to take the masks of a pack."""
+    return config.model_type in _ONE_MASK | _MASK_PER_LAYER_TYPE
+
+
 def packed_mask(config: Any, layout: Layout, queries: int, dtype: torch.dtype) -> Tensor | dict[str, Tensor]:
     """The attention mask of the last `queries` tokens over all tokens of `layout`, as the model expects it.
 
@@ -54,9 +59,8 @@ def packed_mask(config: Any, layout: Layout, queries: int, dtype: torch.dtype) -
     several kinds of layer a dict by layer type. Sliding windows count positions, so a branch sees as far back as it
     would alone. Raises ModelError for an architecture whose attention is not known to take such masks.
     """
-    seen = _visible(layout, queries)
-    window = getattr(config, "sliding_window", None)
-    windowed = seen if window is None else seen & (_distance(layout, queries) < window)
+    seen = visible(layout, queries)
+    windowed = visible(layout, queries, getattr(config, "sliding_window", None))
     if config.model_type in _ONE_MASK:
         return _additive(windowed, dtype)
     if config.model_type in _MASK_PER_LAYER_TYPE:
@@ -69,17 +73,17 @@ def packed_mask(config: Any, layout: Layout, queries: int, dtype: torch.dtype) -
     )
 
 
-def _visible(layout: Layout, queries: int) -> Tensor:
+def visible(layout: Layout, queries: int, window: int | None = None) -> Tensor:
+    """Whether the last `queries` tokens see each token: bool [queries, tokens]. A window counts positions."""
     tokens = len(layout)
     index = torch.arange(tokens, device=layout.position.device)
     mine = slice(tokens - queries, tokens)
     same_context = layout.context[mine, None] == layout.context[None, :]
     shared_or_own = (layout.branch[None, :] == 0) | (layout.branch[mine, None] == layout.branch[None, :])
-    return same_context & shared_or_own & (index[None, :] <= index[mine, None])
-
-
-def _distance(layout: Layout, queries: int) -> Tensor:
-    return layout.position[len(layout) - queries :, None] - layout.position[None, :]
+    seen = same_context & shared_or_own & (index[None, :] <= index[mine, None])
+    if window is None:
+        return seen
+    return seen & (layout.position[mine, None] - layout.position[None, :] < window)
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

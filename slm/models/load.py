@@ -1,7 +1,8 @@
-"""Loading a model and its tokenizer from a folder. Nothing here contacts a hub or runs code from the folder."""
+"""Loading a model and its tokenizer from a folder, and saving one. Nothing contacts a hub or runs code from it."""
 
 import logging
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +11,20 @@ import torch
 from safetensors import SafetensorError
 
 from slm.errors import ModelError
-from slm.models.cache import base_name
+from slm.models.cache import atomic_folder, base_name
 
 Dtype = Literal["float32", "bfloat16"]
-Quantize = Literal["none", "nf4"]
+Quantize = Literal["none", "nf4", "int8"]
+
+# What tokenizers are made of; the rest of a model's folder is written anew.
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template*",
+)
 
 # PEFT imports bitsandbytes in any case, and that advises to install one more package.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -31,18 +42,28 @@ def load_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
+def load_config(path: Path) -> Any:
+    """The configuration of a model folder, of its text part. Raises ModelError."""
+    from transformers import AutoConfig
+
+    with quiet_transformers(), _loading_errors(path, "a folder with config.json"):
+        return AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+
+
 def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     """The causal language model of a folder, in evaluation mode, as a transformers `PreTrainedModel`.
 
-    `dtype` is that of the weights, or with `nf4` of the arithmetic on weights that are kept in 4 bits (about half a
-    byte each). Without quantization the model lies on the CPU; with it on the current CUDA device, if there is one.
+    `dtype` is that of the weights, or with `nf4` and `int8` of the arithmetic on weights that are kept in 4 bits, their
+    scales quantized too (about half a byte a weight), or in 8. Without quantization the model lies on the CPU; with it
+    on the current CUDA device, if there is one. With `int8` the library also rounds the inputs of a layer to 8 bits
+    (LLM.int8(), arXiv:2208.07339), but on the CPU only in evaluation mode: the loss there differs a little.
     Its `name_or_path` is the model's name, never a path of this machine. Raises ModelError.
     """
     import transformers
 
     auto: Any = transformers.AutoModelForCausalLM
     # No `attn_implementation`: transformers takes sdpa, and eager where sdpa would be wrong (Gemma 2 caps its scores).
-    options: dict[str, Any] = {"quantization_config": _nf4(dtype)} if quantize == "nf4" else {}
+    options: dict[str, Any] = {} if quantize == "none" else {"quantization_config": _quantization(quantize, dtype)}
     with quiet_transformers(), _loading_errors(path, "a folder with config.json and *.safetensors"):
         model, info = auto.from_pretrained(
             str(path),
@@ -66,6 +87,18 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     return model.eval()
 
 
+def save_model(model: Any, folder: Path, *, base: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write a fully trained model to `folder`, complete or not at all, so that `load_model(folder)` loads it.
+
+    Weights as safetensors in their own dtype, and the tokenizer of `base`, the folder it was loaded from, byte by byte.
+    `state` is the model's whole `state_dict` where its own tensors are only shards. Raises DiskFullError.
+    """
+    with atomic_folder(folder) as temporary, quiet_transformers():
+        model.save_pretrained(temporary, **({} if state is None else {"state_dict": dict(state)}))
+        for path in (path for pattern in _TOKENIZER_FILES for path in base.glob(pattern)):
+            shutil.copyfile(path, temporary / path.name)
+
+
 def count_parameters(model: Any) -> tuple[int, int]:
     """(trainable, all) parameters; tied weights count once, and those in 4 bits as what they stand for."""
     sizes = [(_elements(value), value.requires_grad) for value in model.parameters()]
@@ -78,10 +111,12 @@ def _elements(value: Any) -> int:
     return int(state.shape.numel()) if state is not None else int(value.numel())
 
 
-def _nf4(dtype: Dtype) -> Any:
+def _quantization(quantize: Quantize, dtype: Dtype) -> Any:
     import transformers
 
     config: Any = transformers.BitsAndBytesConfig
+    if quantize == "int8":
+        return config(load_in_8bit=True)
     return config(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -60,6 +60,10 @@ def _expected(field: dict[str, Any]) -> str:
         return "text that is not empty"
     if "pattern" in field:
         return "text without slashes that starts with neither dot nor space"
+    if kind == "object":
+        return f"module names, each with {_expected(field['additionalProperties'])}"
+    if kind == "array" and "enum" in field["items"]:
+        return f"a list out of {', '.join(f'`{value}`' for value in field['items']['enum'])}"
     words = {"boolean": "`true` or `false`", "null": "`null`", "array": "a list of module names", "string": "text"}
     return "a path" if field.get("format") == "path" else words[kind]
 

@@ -13,6 +13,7 @@ from slm.errors import RecipeError
 from slm.paths import shipped
 from slm.recipe.keys import known_keys, sections
 from slm.recipe.parse import Entry, Source, read_file, read_overrides
+from slm.recipe.rules import contradictions
 from slm.recipe.schema import Recipe
 
 
@@ -20,7 +21,8 @@ def load_recipe(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Reci
     """Load a recipe file, or the shipped recipe of that name, and apply `key=value` overrides.
 
     Raises RecipeError with all problems, each with file and line (or the override), what was expected, and the
-    nearest known key for one that is not known.
+    nearest known key for one that is not known. Values that contradict one another are found once each is right by
+    itself.
     """
     path = _find(str(path_or_name))
     source = Source()
@@ -65,10 +67,13 @@ def _validate(source: Source, path: Path) -> Recipe | None:
         section, _, key = dotted.rpartition(".")
         (values[section] if section else values)[key] = entry.value
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         # One problem a key: a union reports each of its members.
         wrong = {".".join(map(str, _key_of(problem["loc"]))): problem["type"] for problem in error.errors()}
+    else:
+        _note_contradictions(recipe, source)
+        return recipe
     for dotted, kind in wrong.items():
         if kind == "missing" and dotted not in source.entries:
             _note_missing(dotted, source, path)
@@ -92,3 +97,9 @@ def _note_missing(dotted: str, source: Source, path: Path) -> None:
 def _note_wrong(dotted: str, entries: Mapping[str, Entry], source: Source) -> None:
     entry = entries[dotted]
     source.problem(entry.where, f"{dotted} is {reprlib.repr(entry.value)}", expected=known_keys()[dotted].expected)
+
+
+def _note_contradictions(recipe: Recipe, source: Source) -> None:
+    for found in contradictions(recipe):
+        if found.other not in source.meant:  # a misspelt key would have settled it
+            source.problem(source.entries[found.key].where, found.problem, expected=found.expected)

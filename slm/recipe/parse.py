@@ -149,6 +149,8 @@ class _Document:
                 self._source.unknown(self.where(value), dotted)
 
     def read_value(self, dotted: str, node: yaml.Node) -> None:
+        if isinstance(node, yaml.MappingNode):
+            self.pairs(node, f"{dotted}.")  # PyYAML takes the last of repeated keys
         try:
             value = self._loader.construct_object(node, deep=True)
         except _UNREADABLE as error:

@@ -33,9 +33,24 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def watch(self) -> Path:
+        """One line a measurement on the held-out examples."""
+        return self.path / "watch.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """The picture of what `metrics` and `watch` say."""
+        return self.path / "curves.svg"
+
+    @property
     def adapter(self) -> Path:
         """The trained adapter, in PEFT's layout."""
         return self.path / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The whole model, where all weights were trained instead of an adapter."""
+        return self.path / "model"
 
     @property
     def checkpoints(self) -> Path:

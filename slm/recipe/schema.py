@@ -23,6 +23,10 @@ Text = Annotated[str, Field(min_length=1)]
 # Strict mode takes only tuples and Path objects, and YAML has only lists and text.
 ModuleNames = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
 PathText = Annotated[Path, Field(strict=False)]
+Ranks = dict[Text, Annotated[int, Field(gt=0)]]
+Scales = dict[Text, Annotated[float, Field(gt=0), BeforeValidator(_yaml_number)]]
+Tracker = Literal["tensorboard", "mlflow", "wandb", "trackio"]
+Trackers = Annotated[tuple[Tracker, ...], Field(strict=False)]
 
 
 class Section(BaseModel):
@@ -53,8 +57,10 @@ class ModelSection(Section):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Number format of the weights while they are used; bfloat16 halves the memory."
     )
-    quantize: Literal["none", "nf4"] = Field(
-        default="none", description="`nf4` keeps the frozen weights in 4 bits (QLoRA): least memory, slower steps."
+    quantize: Literal["none", "nf4", "int8"] = Field(
+        default="none",
+        description="`nf4` keeps the frozen weights in 4 bits, doubly quantized (QLoRA): least memory, slower steps; "
+        "`int8` in 8 bits.",
     )
 
 
@@ -69,6 +75,25 @@ class LoraSection(Section):
     targets: Literal["all-linear", "attention"] | ModuleNames = Field(
         default="all-linear",
         description="Layers that get an adapter: every linear layer, the attention's, or a list of module names.",
+    )
+    ranks: Ranks = Field(
+        default={},
+        description="Other ranks by module name, such as `{down_proj: 32}`; the longest name that fits counts.",
+    )
+    alphas: Scales = Field(default={}, description="Other alphas by module name.")
+    rslora: bool = Field(
+        default=False, description="Scale by alpha / √rank instead (rsLoRA), which high ranks need to learn at all."
+    )
+    dora: bool = Field(
+        default=False, description="Learn the magnitude of each weight row apart from its direction (DoRA); slower."
+    )
+    init: Literal["default", "pissa", "loftq"] = Field(
+        default="default",
+        description="First values: the identity, the weight's principal part (`pissa`), or what quantization lost "
+        "(`loftq`, with `model.quantize: nf4`).",
+    )
+    plus_ratio: Number = Field(
+        default=1.0, ge=1, description="Learning rate of the B matrices over that of the A matrices (LoRA+)."
     )
 
 
@@ -91,6 +116,13 @@ class DataSection(Section):
 class TrainSection(Section):
     """How it is trained."""
 
+    method: Literal["lora", "full"] = Field(
+        default="lora", description="Train an adapter, or every weight of a small model, without any key of `lora`."
+    )
+    packing: Literal["shared", "none"] = Field(
+        default="shared",
+        description="Lay examples of one context out behind a single copy of it, or `none`: padded batches, slower.",
+    )
     epochs: Number = Field(default=1.0, gt=0, description="Passes over the training examples; 0.5 is half of one.")
     max_steps: int | None = Field(
         default=None, gt=0, description="Stop after this many optimizer steps; null: by epochs."
@@ -101,18 +133,60 @@ class TrainSection(Section):
     packs_per_step: int = Field(
         default=1, gt=0, description="Packs whose gradients make one optimizer step, over all processes together."
     )
-    learning_rate: Number = Field(default=2e-4, gt=0, le=1, description="Peak learning rate of AdamW.")
+    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw", "paged-adamw-8bit", "lion", "rmsprop", "sgd"] = Field(
+        default="adamw",
+        description="8-bit ones keep their state small, paged ones in CPU memory when the GPU is full (bitsandbytes; "
+        "also on a CPU).",
+    )
+    learning_rate: Number = Field(default=2e-4, gt=0, le=1, description="Peak learning rate.")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="How the learning rate falls after the warm-up: to zero, or not at all."
+    )
     warmup: Number = Field(
         default=0.05,
         ge=0,
         lt=1,
-        description="Share of the steps in which the learning rate rises; then it falls as a cosine.",
+        description="Share of the steps in which the learning rate rises.",
     )
-    weight_decay: Number = Field(default=0.0, ge=0, le=1, description="AdamW's weight decay of the adapter.")
+    weight_decay: Number = Field(
+        default=0.0, ge=0, le=1, description="Decay of the matrices that are trained; never of biases and norms."
+    )
+    neftune: Number = Field(
+        default=0.0, ge=0, description="Scale of the noise on embeddings while training (NEFTune); 5 is usual."
+    )
+    recompute: bool = Field(
+        default=False,
+        description="Compute activations again in the backward pass (activation checkpointing): less memory, slower.",
+    )
+    compile: bool = Field(default=False, description="Compile the layers with torch.compile; needs a C++ compiler.")
     clip_norm: Number = Field(default=1.0, gt=0, description="Gradients are scaled down to this norm.")
     checkpoint_every: int = Field(default=50, gt=0, description="Steps between checkpoints; a killed run loses fewer.")
+    keep_checkpoints: int = Field(default=1, gt=0, description="How many of the newest checkpoints are kept.")
+    trackers: Trackers = Field(
+        default=(),
+        description="Where the figures of every step also go: TensorBoard, MLflow, Weights & Biases, Trackio.",
+    )
     seed: int = Field(
         default=0, ge=0, description="Seed of the adapter's first values, dropout and the order of examples."
+    )
+
+
+class WatchSection(Section):
+    """The task's own metric while it trains, on examples that are held out of training."""
+
+    every: int | None = Field(
+        default=None, gt=0, description="Steps between measurements of the execution accuracy; null: never."
+    )
+    examples: int = Field(
+        default=64,
+        gt=0,
+        description="How many training examples are held out for it: of whole databases where there are several.",
+    )
+    keep: Literal["accuracy", "loss", "last"] = Field(
+        default="accuracy", description="Which weights the run ends with: the best by this, or the last."
+    )
+    patience: int | None = Field(
+        default=None, gt=0, description="Stop after this many measurements without a better one; null: never."
     )
 
 
@@ -148,6 +222,7 @@ class Recipe(Section):
     lora: LoraSection = LoraSection()
     data: DataSection
     train: TrainSection = TrainSection()
+    watch: WatchSection = WatchSection()
     evaluate: EvaluateSection
     generate: GenerateSection = GenerateSection()
 
@@ -159,6 +234,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def training_hash(recipe: Recipe) -> str:
     """Hex sha256 of only what decides the trained weights, so that another evaluation does not train again."""
-    sections = recipe.model_dump(mode="json", include={"task", "model", "lora", "data", "train"})
-    del sections["train"]["checkpoint_every"]
+    sections = recipe.model_dump(mode="json", include={"task", "model", "lora", "data", "train", "watch"})
+    for key in ("checkpoint_every", "keep_checkpoints", "trackers"):
+        del sections["train"][key]
     return digest(sections)

@@ -1,4 +1,4 @@
-"""From examples to token ids, and the audit that stops a run before it wastes an hour."""
+"""From examples to token ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,33 +28,16 @@ class Encoded:
         return len(self.context_ids) + self.branch_tokens
 
 
-def encode(examples: Sequence[Example], task: Task, renderer: Renderer, *, longest: int) -> list[Encoded]:
-    """Encode every example. `longest` is the model's context length in tokens.
+def encode(examples: Sequence[Example], task: Task, renderer: Renderer) -> list[Encoded]:
+    """Encode every example: nothing is dropped or cut, and the audit refuses what cannot be learned from.
 
-    Raises DataError naming the first examples that have no target or do not fit: nothing is dropped or cut silently.
+    Raises DataError where there is no example at all.
     """
-    encoded, without_target, too_long = [], [], []
-    for example in examples:
-        if not example.targets or not example.targets[0].strip():
-            without_target.append(example.id)
-            continue
-        rendered = renderer.render(task.prompt(example))
-        one = Encoded(
-            example.id, rendered.context_ids, rendered.question_ids, renderer.target_ids(task.target(example))
-        )
-        if one.tokens > longest:
-            too_long.append(f"{example.id} ({one.tokens} tokens)")
-        encoded.append(one)
-    _refuse("have no target to learn from", "a target in every training example", without_target)
-    _refuse(
-        f"are longer than the model's {longest} tokens", "shorter schemas, or a model with a longer context", too_long
-    )
-    if not encoded:
+    if not examples:
         raise DataError("there is nothing to train on: no example has its database", expected="at least one example")
+    encoded = []
+    for example in examples:
+        rendered = renderer.render(task.prompt(example))
+        target = task.target(example) if example.targets else ""
+        encoded.append(Encoded(example.id, rendered.context_ids, rendered.question_ids, renderer.target_ids(target)))
     return encoded
-
-
-def _refuse(problem: str, expected: str, ids: Sequence[str]) -> None:
-    if ids:
-        shown = ", ".join(ids[:5]) + (" …" if len(ids) > 5 else "")
-        raise DataError(f"{len(ids)} examples {problem}: {shown}", expected=expected)

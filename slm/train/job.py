@@ -1,21 +1,23 @@
-"""`slm train`: from a recipe to an adapter with its card. Work already done is not done again."""
+"""`slm train`: from a recipe to trained weights with their card. Work already done is not done again."""
 
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slm import provenance
 from slm.data import Dataset, load_dataset
-from slm.errors import JobError
+from slm.data.holdout import describe_hold_out, hold_out
 from slm.files import digest, sha256_file, write_json, write_text
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
 from slm.records import Example
 from slm.tasks import Renderer, TextToSql, prompts_digest
+
+if TYPE_CHECKING:
+    from slm.train.encode import Encoded
 
 
 def run_folder(recipe: Recipe, dataset: Dataset, runs: Path) -> RunFolder:
@@ -41,82 +43,155 @@ def read_card(run: RunFolder) -> dict[str, Any] | None:
 
 
 def train(recipe: Recipe, runs: Path) -> RunFolder:
-    """Train the recipe's adapter into its folder below `runs`, or return at once if that was done before.
+    """Train the recipe's model into its folder below `runs`, or return at once if that was done before.
 
     Runs alike alone and in every process of `accelerate launch`. Killed, it continues from its newest checkpoint.
     """
+    from slm.train.processes import make_accelerator
+    from slm.train.trackers import start_trackers, stop_trackers, tracker_names
+
     provenance.code_state()  # of now: the files may change while the job runs
-    accelerator = _accelerator()
+    trackers = tracker_names(recipe)
     pull_model(recipe.model.name)
     dataset = training_data(recipe)
     run = run_folder(recipe, dataset, runs)
+    accelerator = make_accelerator(log_with=trackers or None, project_dir=run.path / "trackers")
     if read_card(run) is None:
         if accelerator.is_main_process:
             write_text(run.recipe, to_yaml(recipe))
         accelerator.wait_for_everyone()
+        start_trackers(accelerator, recipe, run)
         _train_into(run, recipe, dataset, accelerator)
-    accelerator.end_training()
+    stop_trackers(accelerator)
     return run
 
 
-def _accelerator() -> Any:
-    """The processes of this job. Raises JobError where a launcher started several that do not know of one another."""
-    import torch
-    from accelerate import Accelerator
+@dataclass(frozen=True)
+class _Data:
+    """What is trained on and what is measured on, as examples and as token ids."""
 
-    # Without `cpu`, Accelerate on a machine without a GPU lets each of several processes believe that it is alone.
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started != accelerator.num_processes:
-        raise JobError(
-            f"{started} processes were started, but this one sees {accelerator.num_processes}\n"
-            "  try: accelerate launch with one of configs/accelerate/*.yaml"
+    examples: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    task: TextToSql
+    renderer: Renderer
+
+    def encoded(self) -> "tuple[list[Encoded], list[Encoded]]":
+        """(training, held out)."""
+        from slm.train.encode import encode
+
+        held_out = encode(self.held_out, self.task, self.renderer) if self.held_out else []
+        return encode(self.examples, self.task, self.renderer), held_out
+
+
+def _prepare_data(recipe: Recipe, dataset: Dataset, folder: Path, *, quiet: bool) -> _Data:
+    from slm.models.load import load_tokenizer
+
+    examples: tuple[Example, ...] = dataset.available
+    held_out: tuple[Example, ...] = ()
+    if recipe.watch.every is not None:
+        examples, held_out = hold_out(dataset, recipe.watch.examples, recipe.data.seed)
+        if not quiet:
+            print(describe_hold_out(dataset, examples, held_out), file=sys.stderr)
+    return _Data(
+        examples,
+        held_out,
+        TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text),
+        Renderer(load_tokenizer(folder), chat=recipe.task.template),
+    )
+
+
+def _packable(recipe: Recipe, folder: Path, *, quiet: bool) -> Recipe:
+    """The recipe, with padded batches if the model's attention is not known to take packs; and says so."""
+    from slm.models.attention import can_pack
+    from slm.models.load import load_config
+
+    config = load_config(folder)
+    if recipe.train.packing == "none" or can_pack(config):
+        return recipe
+    if not quiet:
+        print(
+            f"{recipe.model.name}: attention of {config.model_type!r} is not known to take packs; training on padded"
+            " batches instead, which is slower",
+            file=sys.stderr,
         )
-    return accelerator
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"packing": "none"})})
 
 
 def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: Any) -> None:
     from accelerate.utils import set_seed
 
-    from slm.models.load import count_parameters, load_model, load_tokenizer
-    from slm.models.lora import add_lora, save_adapter
-    from slm.models.shared_attention import use_shared_attention
-    from slm.train.encode import encode
+    from slm.models.allocator import keep_freed_memory
+    from slm.models.load import count_parameters
+    from slm.train.audit import audit, stop_or_show
+    from slm.train.curves import draw_curves
     from slm.train.loop import Loop, plan_steps
+    from slm.train.meters import Meters
+    from slm.train.prepare import compute_dtype, prepare_model
+    from slm.train.watch import Watch
 
     started = datetime.now(UTC)
+    quiet = not accelerator.is_main_process
     folder = pull_model(recipe.model.name)
-    examples = dataset.available
-    renderer = Renderer(load_tokenizer(folder), chat=recipe.task.template)
+    recipe = _packable(recipe, folder, quiet=quiet)
+    data = _prepare_data(recipe, dataset, folder, quiet=quiet)
+    keep_freed_memory()
     set_seed(recipe.train.seed)
-    base = load_model(folder, dtype=recipe.model.dtype, quantize=recipe.model.quantize)
-    use_shared_attention(base)
-    config = base.config
-    encoded = encode(examples, TextToSql(dataset.contexts), renderer, longest=config.max_position_embeddings)
+    model = prepare_model(folder, recipe, device=accelerator.device)
+    config, dtype = model.config, compute_dtype(model, recipe)
+    encoded, held_out = data.encoded()
     steps = plan_steps(encoded, recipe.train)
-    model = add_lora(base, recipe.lora)
-    loop = Loop(model, config, recipe.train, checkpoints=run.checkpoints, metrics=run.metrics, accelerator=accelerator)
-    totals = loop.run(steps)
-    if accelerator.is_main_process:
-        save_adapter(accelerator.unwrap_model(loop.model), run.adapter)
-        trainable, everything = count_parameters(model)
-        write_json(
-            run.card,
-            _card(recipe, run, dataset, examples, (everything - trainable, trainable), started, asdict(totals)),
+    model.to(accelerator.device)
+    findings = audit(
+        data.examples, encoded, [pack for step in steps for pack in step],
+        task=data.task, renderer=data.renderer, model=model, config=config, dtype=dtype, packing=recipe.train.packing,
+    )  # fmt: skip
+    stop_or_show(findings, quiet=quiet)
+    meters = Meters(model, device=accelerator.device, dtype=dtype, processes=accelerator.num_processes)
+    watch = None
+    if held_out:
+        watch = Watch(
+            recipe, data.task, data.renderer, data.held_out, held_out, steps=len(steps), accelerator=accelerator
         )
+    parameters = count_parameters(model)
+    loop = Loop(
+        model, config, recipe.train, checkpoints=run.checkpoints, metrics=run.metrics, accelerator=accelerator,
+        lora=recipe.lora, meters=meters,
+        watch=watch, watch_settings=recipe.watch if watch else None, watch_file=run.watch,
+    )  # fmt: skip
+    totals = loop.run(steps)
+    weights = loop.trained_weights()
+    if accelerator.is_main_process:
+        saved = _save(run, recipe, folder, accelerator.unwrap_model(loop.model), weights)
+        card = _card(recipe, run, dataset, data, parameters, started, asdict(totals), saved)
+        write_json(run.card, card)
+        draw_curves(run)
     accelerator.wait_for_everyone()
+
+
+def _save(run: RunFolder, recipe: Recipe, base: Path, model: Any, weights: dict[str, Any]) -> str:
+    """Write what was trained; the sha256 of its weights."""
+    if recipe.train.method == "full":
+        from slm.models.load import save_model
+
+        save_model(model, run.model, base=base, state=weights)
+        return digest([sha256_file(path) for path in sorted(run.model.glob("*.safetensors"))])
+    from slm.models.lora import save_adapter
+
+    save_adapter(model, run.adapter, state=weights)
+    return sha256_file(run.adapter / "adapter_model.safetensors")
 
 
 def _card(
     recipe: Recipe,
     run: RunFolder,
     dataset: Dataset,
-    examples: Sequence[Example],
+    data: _Data,
     parameters: tuple[int, int],
     started: datetime,
     totals: dict[str, Any],
+    weights: str,
 ) -> dict[str, Any]:
-    """What the adapter was made of; its presence says that the training is complete."""
+    """What the weights were made of; its presence says that the training is complete. `parameters`: trained, all."""
     entry = find_model(recipe.model.name)
     return {
         "run": run.path.name,
@@ -128,13 +203,15 @@ def _card(
         "model": model_fingerprint(entry),
         "model_name": entry.name,
         "licence": entry.licence,
-        "parameters": parameters[0],
-        "trainable_parameters": parameters[1],
+        "method": recipe.train.method,
+        "parameters": parameters[1] - parameters[0] if recipe.train.method == "lora" else parameters[1],
+        "trainable_parameters": parameters[0],
         "data": dataset.fingerprint,
         "data_name": dataset.name,
-        "examples": len(examples),
-        "unavailable_examples": len(dataset.examples) - len(examples),
-        "adapter": sha256_file(run.adapter / "adapter_model.safetensors"),
+        "examples": len(data.examples),
+        "held_out_examples": len(data.held_out),
+        "unavailable_examples": len(dataset.examples) - len(dataset.available),
+        "adapter": weights,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "totals": totals,

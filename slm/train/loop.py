@@ -1,31 +1,64 @@
-"""The training loop: one page on Accelerate. Packs in, LoRA adapter out; killed at any moment, it continues."""
+"""The training loop: a page or two on Accelerate. Packs in, trained weights out; killed at any moment, it continues."""
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from signal import SIGINT, SIGTERM
+from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
+from torch.distributed.tensor import DTensor
 
 from slm.errors import NonFiniteLossError
-from slm.files import JsonLinesWriter, disk_errors
+from slm.files import JsonLinesWriter
 from slm.progress import Meter
-from slm.recipe import TrainSection
-from slm.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from slm.recipe import LoraSection, TrainSection
+from slm.recipe.schema import WatchSection
+from slm.train.checkpoint import Position
 from slm.train.encode import Encoded
+from slm.train.journal import Journal
 from slm.train.loss import summed_loss
-from slm.train.pack import Pack, plan_packs
+from slm.train.optimizer import build_optimizer, learning_rate
+from slm.train.pack import Pack, plan_packs, to_tensors
+from slm.train.prepare import set_example_tokens
+from slm.train.processes import accumulates_apart, check_setup, prepare
+from slm.train.state import collect_weights, has_dropout
+from slm.train.stop import StoppedError, StopSignals
+from slm.train.watch import WatchRow
+
+
+class StepMeters(Protocol):
+    """What `slm.train.meters.Meters` does for the loop; every process calls it."""
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Around making a pack's tensors."""
+
+    def transferring(self) -> contextlib.AbstractContextManager[None]:
+        """Around moving them to the device."""
+
+    def finish(self, packs: Sequence[Pack], seconds: float) -> dict[str, float | int | None]:
+        """The figures of the step that `packs` were."""
+
+
+class Watching(Protocol):
+    """What `slm.train.watch.Watch` does for the loop; every process calls it."""
+
+    def due(self, step: int) -> bool:
+        """Whether to measure after `step` steps."""
+
+    def measure(self, model: Any, step: int) -> WatchRow:
+        """Measure, and leave everything as it was."""
 
 
 @dataclass
 class TrainingTotals:
-    """What a whole run did; goes on the card."""
+    """What a whole run did; goes on the card. `kept_step` is the one whose weights the run ended with."""
 
     steps: int = 0
+    kept_step: int = 0
     seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
@@ -40,7 +73,13 @@ def plan_steps(examples: Sequence[Encoded], settings: TrainSection) -> list[list
     """All optimizer steps of a run, each a list of packs; the same for any number of processes."""
     packs: list[Pack] = []
     for epoch in range(math.ceil(settings.epochs)):
-        of_epoch = plan_packs(examples, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=epoch)
+        of_epoch = plan_packs(
+            examples,
+            batch_tokens=settings.batch_tokens,
+            seed=settings.seed,
+            epoch=epoch,
+            packing=settings.packing,
+        )
         share = min(1.0, settings.epochs - epoch)
         packs.extend(of_epoch[: max(1, round(share * len(of_epoch)))])
     size = settings.packs_per_step
@@ -48,16 +87,8 @@ def plan_steps(examples: Sequence[Encoded], settings: TrainSection) -> list[list
     return steps[: settings.max_steps]
 
 
-def learning_rate(step: int, steps: int, settings: TrainSection) -> float:
-    """Linear warm-up, then cosine to zero. `step` counts from 0."""
-    warm = max(1, round(settings.warmup * steps))
-    if step < warm:
-        return settings.learning_rate * (step + 1) / warm
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
 class Loop:
-    """One training run: `model` is a PEFT model, `config` its base's; `folder` holds checkpoints and metrics."""
+    """One training run of `model`, as `prepare_model` gives it; `config` is the plain base model's."""
 
     def __init__(
         self,
@@ -67,70 +98,95 @@ class Loop:
         *,
         checkpoints: Path,
         metrics: Path,
-        accelerator: Accelerator,
+        accelerator: Any,
+        lora: LoraSection | None = None,
+        meters: StepMeters | None = None,
+        watch: Watching | None = None,
+        watch_settings: WatchSection | None = None,
+        watch_file: Path | None = None,
     ) -> None:
-        self.settings, self.config, self.accelerator = settings, config, accelerator
-        self.checkpoints, self.metrics = checkpoints, metrics
-        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.trainable = trainable
+        self.settings, self.config, self.accelerator, self.meters = settings, config, accelerator, meters
+        self.metrics, self.watch = metrics, watch
+        self.journal = Journal(
+            checkpoints,
+            metrics,
+            watch_file or metrics.with_name("watch.jsonl"),
+            settings,
+            watch_settings or WatchSection(),
+        )
         self.dtype = next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+        self.chance = settings.neftune > 0 or has_dropout(model)
+        optimizer = build_optimizer(model, settings, lora or LoraSection())
+        self.model, self.optimizer = prepare(accelerator, model, optimizer, settings)
+        self.trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
     def run(self, steps: Sequence[Sequence[Pack]]) -> TrainingTotals:
-        """Train all steps, continuing from the newest checkpoint. Raises NonFiniteLossError with example ids."""
-        position = load_checkpoint(self.checkpoints, self.accelerator.unwrap_model(self.model), self.optimizer)
-        start = position.step if position else 0
-        self._truncate_metrics(position.metrics_bytes if position else 0)
-        before = position.seconds if position else 0.0
-        totals = TrainingTotals(steps=len(steps), processes=self.accelerator.num_processes)
-        totals.resumed_at = [start] if start else []
+        """Train all steps, continuing from the newest checkpoint; every process calls it.
+
+        Raises NonFiniteLossError with example ids, DiskFullError, and StoppedError after SIGTERM or SIGINT.
+        """
+        check_setup(self.accelerator, self.settings, steps, keep=self.journal.watch.keep if self.watch else "last")
+        position = self.journal.resume(self.accelerator, self.model, self.optimizer, chance=self.chance)
+        totals = TrainingTotals(position.step, seconds=position.seconds, processes=self.accelerator.num_processes)
+        totals.resumed_at, totals.last_loss = self.journal.resumed_at, position.last_loss
         main = self.accelerator.is_main_process
-        began = time.monotonic()
+        if not position.step:
+            # The model was made alike in all processes; what each draws from now on should differ.
+            torch.manual_seed(self.settings.seed + self.accelerator.process_index)
         self.model.train()
         with (
-            self._metrics_writer() as write,
-            Meter("train", len(steps), unit="steps", done=start, quiet=not main) as meter,
+            StopSignals() as signals,
+            JsonLinesWriter(self.metrics) if main else contextlib.nullcontext() as writer,
+            Meter("train", len(steps), unit="steps", done=position.step, quiet=not main) as meter,
         ):
-            for number in range(start, len(steps)):
-                row = self._step(number, steps[number], len(steps))
-                write(row)
-                totals.last_loss = row["loss"]
-                meter.advance(note=f"loss {row['loss']:.3f}, {row['tokens_per_s']:.0f} tokens/s")
-                totals.seconds = before + time.monotonic() - began
-                if (number + 1) % self.settings.checkpoint_every == 0 or number + 1 == len(steps):
-                    self._checkpoint(number + 1, totals.seconds)
-        for step in steps:
-            for pack in step:
-                totals.examples += sum(1 for _ in pack.examples)
-                totals.tokens += pack.tokens
-                totals.unshared_tokens += pack.unshared_tokens
-                totals.target_tokens += pack.target_tokens
+            self._measure_if_due(position.step)  # it may have been stopped between a step and its measurement
+            began = time.monotonic()
+            for number in range(position.step, len(steps)):
+                if self.journal.stalled():
+                    break
+                row, signal = self._step(number, steps[number], len(steps), signals)
+                if writer:
+                    writer.append(row)
+                self.accelerator.log({name: value for name, value in row.items() if value is not None}, step=number + 1)
+                meter.advance(note=_note(row))
+                totals.steps, totals.last_loss = number + 1, row["loss"]
+                totals.seconds = position.seconds + time.monotonic() - began
+                if signal and number + 1 < len(steps):
+                    self._checkpoint(totals)
+                    raise StoppedError(signal, number + 1, len(steps))
+                better = self._measure_if_due(number + 1)
+                if better or (number + 1) % self.settings.checkpoint_every == 0 or number + 1 == len(steps):
+                    self._checkpoint(totals)
+        totals.kept_step = self.journal.keep_best(self.accelerator, self.model, step=totals.steps)
+        _count(totals, steps[: totals.steps])
         return totals
 
-    def _step(self, number: int, packs: Sequence[Pack], steps: int) -> dict[str, Any]:
-        """One optimizer step over all processes; the row for metrics.jsonl."""
+    def trained_weights(self) -> dict[str, torch.Tensor]:
+        """The trained parameters by name, whole and on the CPU, in the main process; elsewhere {}. All must call it."""
+        return collect_weights(self.accelerator, self.model)
+
+    def _step(self, number: int, packs: Sequence[Pack], steps: int, signals: StopSignals) -> tuple[dict[str, Any], int]:
+        """One optimizer step over all processes: the row for metrics.jsonl, and the signal to stop by (0: none)."""
         began = time.monotonic()
         rate = learning_rate(number, steps, self.settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         targets = sum(pack.target_tokens for pack in packs)
-        loss = self._backward(packs, targets)
-        if not math.isfinite(loss):
-            ids = ", ".join(example.example_id for pack in packs for example in pack.examples)
-            raise NonFiniteLossError(
-                f"step {number + 1}: the loss is {loss}; nothing was updated\n  examples: {ids}\n"
-                "  try: a lower train.learning_rate, train.clip_norm, or model.dtype=float32"
-            )
-        norm = self.accelerator.clip_grad_norm_(self.trainable, self.settings.clip_norm)
+        summed, signal = self._agree(self._backward(packs, targets), signals)
+        loss = summed / targets
+        _require_finite("loss", loss, number, packs)
+        norm = self._clip()
+        _require_finite("norm of the gradient", norm, number, packs)
         self.optimizer.step()
         self.optimizer.zero_grad()
         seconds = time.monotonic() - began
         tokens = sum(pack.tokens for pack in packs)
-        return {
+        row = {
             "step": number + 1,
+            "steps": steps,
+            "examples": sum(1 for pack in packs for _ in pack.examples),
             "loss": loss,
-            "grad_norm": float(norm),
+            "grad_norm": norm,
             "learning_rate": rate,
             "target_tokens": targets,
             "tokens": tokens,
@@ -138,42 +194,80 @@ class Loop:
             "seconds": round(seconds, 4),
             "tokens_per_s": round(tokens / seconds, 1),
         }
+        return row | (self.meters.finish(packs, seconds) if self.meters else {}), signal
 
-    def _backward(self, packs: Sequence[Pack], targets: int) -> float:
-        """Accumulate the gradient of the mean loss per target token of the whole step; returns that loss.
+    def _backward(self, packs: Sequence[Pack], targets: int) -> torch.Tensor:
+        """Accumulate the gradient of the mean loss per target token of the whole step; this process's summed loss.
 
-        DDP averages over processes, so each scales its share up by their number. A process without a pack in the last
-        round computes one with weight zero, because every process must take part in the gradient exchange.
+        Processes average their gradients, so each scales its share up by their number. One without a pack in the last
+        round computes one with weight zero, because every process must take part in the exchange.
         """
         processes, rank = self.accelerator.num_processes, self.accelerator.process_index
         rounds = math.ceil(len(packs) / processes)
+        apart = accumulates_apart(self.accelerator)
         total = torch.zeros((), device=self.accelerator.device)
         for round_number in range(rounds):
             index = round_number * processes + rank
             pack, weight = (packs[index], 1.0) if index < len(packs) else (packs[-1], 0.0)
-            last = round_number == rounds - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                loss = summed_loss(self.model, self.config, pack, device=self.accelerator.device, dtype=self.dtype)
+            exchange = round_number == rounds - 1 or not apart
+            with contextlib.nullcontext() if exchange else self.accelerator.no_sync(self.model):
+                loss = self._loss(pack)
                 self.accelerator.backward(loss * (weight * processes / targets))
             total += loss.detach() * weight
-        return float(self.accelerator.reduce(total, "sum")) / targets
+        return total
 
-    def _checkpoint(self, step: int, seconds: float) -> None:
-        if self.accelerator.is_main_process:
-            position = Position(step, self.metrics.stat().st_size, seconds)
-            save_checkpoint(self.checkpoints, position, self.accelerator.unwrap_model(self.model), self.optimizer)
-        self.accelerator.wait_for_everyone()
+    def _agree(self, loss: torch.Tensor, signals: StopSignals) -> tuple[float, int]:
+        """The loss summed over processes, and the signal to stop by: all must stop after the same step."""
+        told = [float(signals.received == number) for number in (SIGTERM, SIGINT)]
+        shared = torch.stack([loss, *torch.tensor(told, device=loss.device)])
+        summed, terminate, interrupt = self.accelerator.reduce(shared, "sum").tolist()
+        return summed, int(SIGTERM if terminate else SIGINT if interrupt else 0)
 
-    def _truncate_metrics(self, size: int) -> None:
-        """Forget rows of steps that will be done again."""
-        if self.accelerator.is_main_process and self.metrics.exists():
-            with disk_errors(self.metrics), self.metrics.open("r+b") as handle:
-                handle.truncate(size)
+    def _loss(self, pack: Pack) -> torch.Tensor:
+        nothing = contextlib.nullcontext()
+        with self.meters.waiting() if self.meters else nothing:
+            tensors = to_tensors(pack)
+        with self.meters.transferring() if self.meters else nothing:
+            tensors = tensors.to(self.accelerator.device)
+        if self.settings.neftune:
+            examples = sum(1 for _ in pack.examples)
+            set_example_tokens(self.accelerator.unwrap_model(self.model), pack.unshared_tokens / examples)
+        return summed_loss(self.model, self.config, tensors, dtype=self.dtype)
 
-    @contextlib.contextmanager
-    def _metrics_writer(self) -> Iterator[Callable[[dict[str, Any]], None]]:
-        if not self.accelerator.is_main_process:
-            yield lambda _: None
-            return
-        with JsonLinesWriter(self.metrics) as writer:
-            yield writer.append
+    def _clip(self) -> float:
+        norm = self.accelerator.clip_grad_norm_(self.trainable, self.settings.clip_norm)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def _measure_if_due(self, step: int) -> bool:
+        """Measure where it is due and not done; whether the weights should be kept: the best so far, or the last."""
+        if not self.watch or not self.watch.due(step) or any(row.step == step for row in self.journal.rows):
+            return False
+        self.journal.add(self.watch.measure(self.model, step), self.accelerator)
+        return self.journal.best_step() == step or self.journal.stalled()
+
+    def _checkpoint(self, totals: TrainingTotals) -> None:
+        done = Position(totals.steps, totals.seconds, totals.last_loss)
+        self.journal.checkpoint(self.accelerator, self.model, self.optimizer, done)
+
+
+def _require_finite(what: str, value: float, number: int, packs: Sequence[Pack]) -> None:
+    if not math.isfinite(value):
+        ids = ", ".join(example.example_id for pack in packs for example in pack.examples)
+        raise NonFiniteLossError(
+            f"step {number + 1}: the {what} is {value}; no checkpoint was changed\n  examples: {ids}\n"
+            "  try: a lower train.learning_rate, train.clip_norm, or model.dtype=float32"
+        )
+
+
+def _note(row: dict[str, Any]) -> str:
+    mfu = row.get("mfu")
+    return f"loss {row['loss']:.3f}, {row['tokens_per_s']:.0f} tokens/s" + (f", MFU {mfu:.1%}" if mfu else "")
+
+
+def _count(totals: TrainingTotals, steps: Sequence[Sequence[Pack]]) -> None:
+    for step in steps:
+        for pack in step:
+            totals.examples += sum(1 for _ in pack.examples)
+            totals.tokens += pack.tokens
+            totals.unshared_tokens += pack.unshared_tokens
+            totals.target_tokens += pack.target_tokens

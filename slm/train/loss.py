@@ -5,22 +5,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slm.models.shared_attention import packed_inputs
-from slm.train.pack import Pack, to_tensors
+from slm.models.head_loss import labelled
+from slm.models.packed_attention import packed_inputs
+from slm.train.pack import PackTensors
 
 
-def summed_loss(model: Any, config: Any, pack: Pack, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Cross entropy summed over the pack's target tokens, in fp32; a scalar.
+def summed_loss(model: Any, config: Any, tensors: PackTensors, *, dtype: torch.dtype) -> Tensor:
+    """Cross entropy summed over the target tokens, in fp32; a scalar.
 
     `model` may be wrapped (PEFT, DDP); `config` is the plain model's. A vocabulary of 262k makes logits dearer than the
-    whole trunk of a 270M model, so they are computed at `predict_at` alone.
+    whole trunk of a 270M model, so they are computed where a target is predicted and nowhere else.
     """
-    tensors = to_tensors(pack)
-    layout = tensors.layout.to(device)
-    logits = model(
-        input_ids=tensors.input_ids.to(device),
-        logits_to_keep=tensors.predict_at.to(device),
-        use_cache=False,
-        **packed_inputs(config, layout, len(layout), dtype),
-    ).logits[0]
-    return torch.nn.functional.cross_entropy(logits.float(), tensors.labels.to(device), reduction="sum")
+    if tensors.layout is not None:
+        inputs = packed_inputs(config, tensors.layout, dtype)
+        inputs["logits_to_keep"] = tensors.predict_at
+    else:
+        mask = tensors.mask
+        assert mask is not None  # noqa: S101 - a pack is laid out in one of two ways
+        position = (mask.cumsum(-1) - 1).clamp(min=0)
+        inputs = {"attention_mask": mask, "position_ids": position, "logits_to_keep": tensors.labels.shape[1]}
+    labels = tensors.labels.flatten()
+    with labelled(model, labels) as fused:
+        out: Tensor = model(input_ids=tensors.input_ids, use_cache=False, **inputs).logits
+    if fused:
+        return out.sum()
+    return torch.nn.functional.cross_entropy(out.flatten(0, 1).float(), labels, ignore_index=-100, reduction="sum")

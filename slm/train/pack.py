@@ -2,13 +2,14 @@
 
 A branch sees its context and itself, and its positions continue those of the context, so that the gradients equal those
 of the examples one by one, at a fraction of the tokens. Packs depend on the data, the token budget and the seed alone,
-never on the number of processes.
+never on the number of processes. For models whose attention cannot be packed there are padded batches instead.
 """
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,9 +20,10 @@ from slm.train.encode import Encoded
 
 @dataclass(frozen=True)
 class Pack:
-    """Examples for one forward pass, grouped by context."""
+    """Examples for one forward pass, grouped by context; or, `padded`, a row of its own for each."""
 
     groups: tuple[tuple[Encoded, ...], ...]
+    padded: bool = False
 
     @property
     def examples(self) -> Iterator[Encoded]:
@@ -30,8 +32,16 @@ class Pack:
 
     @cached_property
     def tokens(self) -> int:
-        """Length of the packed sequence."""
-        return sum(_group_tokens(group) for group in self.groups)
+        """Real tokens that are computed."""
+        return self.unshared_tokens if self.padded else sum(_group_tokens(group) for group in self.groups)
+
+    @cached_property
+    def padded_tokens(self) -> int:
+        """Tokens that are computed, with padding."""
+        if not self.padded:
+            return self.tokens
+        lengths = [example.tokens for example in self.examples]
+        return len(lengths) * max(lengths)
 
     @cached_property
     def unshared_tokens(self) -> int:
@@ -46,21 +56,39 @@ class Pack:
 
 @dataclass(frozen=True)
 class PackTensors:
-    """A pack as tensors: `input_ids` [1, tokens]; `predict_at` and `labels` [target tokens]."""
+    """A pack as tensors.
+
+    Packed: `input_ids` [1, tokens] with their `layout`, `predict_at` [target tokens] and `labels` [target tokens].
+    Padded: `input_ids` and `mask` [examples, longest], padded on the left, and `labels` [examples, longest target],
+    which belong to the last positions, -100 where there is no target.
+    """
 
     input_ids: Tensor
-    layout: Layout
-    predict_at: Tensor
     labels: Tensor
+    layout: Layout | None = None
+    predict_at: Tensor | None = None
+    mask: Tensor | None = None
+
+    def to(self, device: torch.device) -> "PackTensors":
+        """The same on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
 
 
-def plan_packs(examples: Sequence[Encoded], *, batch_tokens: int, seed: int, epoch: int) -> list[Pack]:
+Packing = Literal["shared", "none"]
+
+
+def plan_packs(
+    examples: Sequence[Encoded], *, batch_tokens: int, seed: int, epoch: int, packing: Packing = "shared"
+) -> list[Pack]:
     """Every example exactly once, in packs of at most `batch_tokens` tokens, in a seeded order that differs by epoch.
 
     A context that leaves no room for a branch gets a pack of its own for each example, above the budget. Groups too
-    small to fill a pack share one.
+    small to fill a pack share one. With packing `none`, batches of examples of about equal length.
     """
     rng = random.Random(f"{seed}/{epoch}")  # noqa: S311 - a reproducible shuffle, not a secret
+    if packing == "none":
+        return _padded_batches(examples, batch_tokens, rng)
     by_context: dict[tuple[int, ...], list[Encoded]] = {}
     for example in examples:
         by_context.setdefault(example.context_ids, []).append(example)
@@ -78,7 +106,9 @@ def plan_packs(examples: Sequence[Encoded], *, batch_tokens: int, seed: int, epo
 
 
 def to_tensors(pack: Pack) -> PackTensors:
-    """Lay a pack out as one sequence."""
+    """Lay a pack out as one sequence, or as padded rows."""
+    if pack.padded:
+        return _to_rows(list(pack.examples))
     ids: list[int] = []
     position: list[int] = []
     context: list[int] = []
@@ -101,7 +131,37 @@ def to_tensors(pack: Pack) -> PackTensors:
             predict_at.extend(range(len(ids) - len(example.target_ids), len(ids)))
             labels.extend(example.target_ids)
     layout = Layout(torch.tensor(position), torch.tensor(context), torch.tensor(branch))
-    return PackTensors(torch.tensor([ids]), layout, torch.tensor(predict_at), torch.tensor(labels))
+    return PackTensors(torch.tensor([ids]), torch.tensor(labels), layout, torch.tensor(predict_at))
+
+
+def _to_rows(examples: Sequence[Encoded]) -> PackTensors:
+    # On the left, so that the targets of all rows end at the last position and logits are needed only there.
+    longest = max(example.tokens for example in examples)
+    targets = max(len(example.target_ids) for example in examples)
+    ids = torch.zeros(len(examples), longest, dtype=torch.long)
+    mask = torch.zeros(len(examples), longest, dtype=torch.long)
+    labels = torch.full((len(examples), targets), -100)
+    for row, example in enumerate(examples):
+        ids[row, longest - example.tokens :] = torch.tensor(
+            example.context_ids + example.question_ids + example.target_ids[:-1]
+        )
+        mask[row, longest - example.tokens :] = 1
+        labels[row, targets - len(example.target_ids) :] = torch.tensor(example.target_ids)
+    return PackTensors(ids, labels, mask=mask)
+
+
+def _padded_batches(examples: Sequence[Encoded], batch_tokens: int, rng: random.Random) -> list[Pack]:
+    shuffled = list(examples)
+    rng.shuffle(shuffled)
+    batches: list[list[Encoded]] = []
+    for example in sorted(shuffled, key=lambda one: one.tokens):  # the last one of a batch is its longest
+        if batches and (len(batches[-1]) + 1) * example.tokens <= batch_tokens:
+            batches[-1].append(example)
+        else:
+            batches.append([example])
+    packs = [Pack(tuple((example,) for example in batch), padded=True) for batch in batches]
+    rng.shuffle(packs)
+    return packs
 
 
 def _group_tokens(group: Sequence[Encoded]) -> int:

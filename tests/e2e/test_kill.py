@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import secrets
 import signal
 import subprocess
 import time
@@ -35,28 +37,54 @@ def count_lines(folder: Path, pattern: str) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob(pattern))
 
 
-def test_a_killed_training_continues(slm, tiny_llama, tmp_path):
-    recipe = [
-        "quickstart",
-        f"model.name={tiny_llama}",
-        *TINY_RUN,
-        "train.batch_tokens=800",
-        "train.epochs=4",
-        "train.checkpoint_every=3",
-    ]
-    kill_when(lambda: count_lines(tmp_path, "runs/*/metrics.jsonl") >= 5, ["train", *recipe], tmp_path)
+TRAINING = ["train.batch_tokens=800", "train.epochs=4", "train.checkpoint_every=3", "lora.dropout=0.1"]
+
+
+def final_weights(run: Path) -> bytes:
+    return (run / "adapter/adapter_model.safetensors").read_bytes()
+
+
+def test_a_training_killed_at_three_random_steps_ends_with_the_same_bits(slm, tiny_llama, tmp_path):
+    recipe = ["quickstart", f"model.name={tiny_llama}", *TINY_RUN, *TRAINING]
+    whole = tmp_path / "whole"
+    slm("train", *recipe, "--runs", str(whole))
+    (other,) = whole.iterdir()
+    last = len(rows(other / "metrics.jsonl"))
+    seed = secrets.randbelow(1 << 31)
+    print(f"seed of the kills: {seed}")  # pytest shows it if this fails
+    draw, done = random.Random(seed), 0  # noqa: S311 - a moment to kill at is no secret
+    for left in (2, 1, 0):
+        latest = last - 3 * (left + 1)
+        moment = draw.randint(min(done + 1, latest), latest)
+        kill_when(lambda n=moment: count_lines(tmp_path, "runs/*/metrics.jsonl") >= n, ["train", *recipe], tmp_path)
+        done = count_lines(tmp_path, "runs/*/metrics.jsonl")
     (run,) = (tmp_path / "runs").iterdir()
     assert not (run / "card.json").exists()
     slm("train", *recipe)
     card = json.loads((run / "card.json").read_text())
     assert card["totals"]["resumed_at"], "it started from the beginning"
-    steps = [row["step"] for row in rows(run / "metrics.jsonl")]
-    assert steps == list(range(1, card["totals"]["steps"] + 1))
-    whole = tmp_path / "whole"
-    slm("train", *recipe, "--runs", str(whole))
-    (other,) = whole.iterdir()
-    adapter = "adapter/adapter_model.safetensors"
-    assert (run / adapter).read_bytes() == (other / adapter).read_bytes()
+    assert [row["step"] for row in rows(run / "metrics.jsonl")] == list(range(1, last + 1))
+    assert final_weights(run) == final_weights(other)
+
+
+def test_sigterm_saves_says_so_and_the_same_command_continues(slm, tiny_llama, tmp_path):
+    recipe = ["quickstart", f"model.name={tiny_llama}", *TINY_RUN, *TRAINING]
+    child = subprocess.Popen(
+        [*SLM, "train", *recipe], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    while count_lines(tmp_path, "runs/*/metrics.jsonl") < 4:
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.terminate()
+    said = child.communicate(timeout=120)[1].decode()
+    assert child.returncode == 128 + signal.SIGTERM, said
+    assert "SIGTERM: stopped after step" in said
+    assert "Traceback" not in said
+    (run,) = (tmp_path / "runs").iterdir()
+    done = len(rows(run / "metrics.jsonl"))
+    assert (run / f"checkpoints/step-{done:06d}").is_dir()
+    slm("train", *recipe)
+    assert json.loads((run / "card.json").read_text())["totals"]["resumed_at"] == [done]
 
 
 @pytest.mark.parametrize("kills", [2])

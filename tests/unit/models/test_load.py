@@ -46,6 +46,27 @@ def test_nf4_on_the_cpu_computes_with_the_weights_it_stands_for(family, tmp_path
         assert torch.allclose(small(ids).logits, exact(ids).logits, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_int8_on_the_cpu_computes_with_the_weights_it_stands_for(family, tmp_path):
+    from bitsandbytes.functional import int8_vectorwise_dequant
+
+    folder = make_tiny_model(family, tmp_path)
+    exact, small = (load_model(folder, dtype="float32", quantize=quantize) for quantize in ("none", "int8"))
+    quantized = {name: part for name, part in small.named_modules() if type(part).__name__ == "Linear8bitLt"}
+    assert len(quantized) == sum(isinstance(part, torch.nn.Linear) for part in exact.model.modules())
+    assert count_parameters(small)[1] == count_parameters(exact)[1]
+    ids = torch.arange(20, 40)[None]
+    with torch.no_grad():
+        answers = exact(ids).logits
+        assert (small(ids).logits - answers).norm() < 0.1 * answers.norm()  # in evaluation inputs are rounded, too
+        for name, part in quantized.items():
+            weight = exact.get_submodule(name).weight
+            value = int8_vectorwise_dequant(part.weight.data, part.state.SCB)
+            assert 0 < (value - weight).norm() / weight.norm() < 0.02, name
+            weight.copy_(value)
+        assert torch.allclose(small.train()(ids).logits, exact.train()(ids).logits, atol=1e-4)
+
+
 def test_nf4_of_rows_that_the_cpu_would_get_wrong_is_refused(tmp_path):
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
     LlamaForCausalLM(LlamaConfig(vocab_size=100, num_hidden_layers=1, **sizes)).save_pretrained(tmp_path)

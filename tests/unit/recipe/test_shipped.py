@@ -64,7 +64,10 @@ def test_every_accelerate_file_loads_and_opens_with_the_command_that_uses_it(pat
 
 def reference_row(key: Key) -> str:
     default = f"{key.default:g}" if isinstance(key.default, float) else key.default
-    shown = "**required**" if key.required else {None: "`null`", "": "empty"}.get(default, f"`{default}`")
+    if isinstance(default, bool):
+        default = str(default).lower()
+    shown = "`null`" if default is None else "empty" if default in ("", [], {}) else f"`{default}`"
+    shown = "**required**" if key.required else shown
     if key.name == "name":
         shown = "the file's name"
     return f"| `{key.name}` | {shown} | {key.expected} | {key.description} |"

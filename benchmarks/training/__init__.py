@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/train.py`: a plan of steps, a worker process for each system, and the report."""

@@ -1,0 +1,159 @@
+"""The local backend: greedy decoding of many questions at once, slot by slot, with a transformers model.
+
+A step of the model computes the newest token of every slot, and with them the prompts that have just been given a free
+slot, and contexts that are asked for the first time. The answers are those of one prompt at a time.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slm.generate.local.attention import answering, plain_model
+from slm.generate.local.cache import ContextCache, SlotCache
+from slm.generate.local.inputs import step_inputs
+from slm.generate.local.schedule import Question, Queue
+from slm.models.allocator import keep_freed_memory
+from slm.models.load import load_model, load_tokenizer
+from slm.models.lora import load_adapter
+from slm.recipe import GenerateSection, ModelSection, TaskSection
+from slm.records import Generation, Prompt
+from slm.tasks import Rendered, Renderer
+
+
+class LocalBackend:
+    """Greedy answers of a transformers model, with or without adapter, `batch_size` questions at a time."""
+
+    def __init__(self, model: Any, renderer: Renderer, *, max_new_tokens: int, batch_size: int) -> None:
+        """`model` may be in training: `generate` leaves it as it was. Raises ModelError for an unknown architecture."""
+        self.model = plain_model(model)
+        self.renderer = renderer
+        self.max_new_tokens = max_new_tokens
+        self.batch_size = batch_size
+        self.longest = _longest(self.model.config)
+
+    @torch.no_grad()  # not inference mode: what a layer keeps from here would be of no use in training
+    def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
+        """Answers come as they are done, in any order.
+
+        A prompt that leaves no room for an answer in the model's context gets a `Generation` with `error` and without
+        text; an answer that reaches the end of the context is cut there (`length`).
+
+        `total_s` is an answer's share of the work: the wall time of each step is divided among its questions by the
+        tokens that were computed for them, a context's for the question that was the first to need it (the one with no
+        `cached_tokens`). All `total_s` together are the wall time of the job. `ttft_s` is the time from a question's
+        admission to its first token, in which other questions were worked on, too.
+
+        Whenever it gives an answer, and after its end, the model is as it was before: modes, attention implementation,
+        gradient flags. Its weights must not change before the end, because contexts are kept.
+        """
+        questions, too_long = self._questions(requests)
+        yield from too_long
+        slots = min(self.batch_size, len(questions))
+        cache = SlotCache(self.model.config.num_hidden_layers, slots)
+        queue, active = Queue(questions, slots), list[Question]()
+        while queue or active:
+            with answering(self.model):
+                done = self._work(cache, queue, active)
+            yield from (self._finish(question) for question in done)
+
+    def _questions(self, requests: Sequence[tuple[str, Prompt]]) -> tuple[list[Question], list[Generation]]:
+        contexts: dict[tuple[int, ...], ContextCache] = {}
+        questions, too_long = [], []
+        for example_id, prompt in requests:
+            rendered = _askable(self.renderer.render(prompt))
+            room = self.longest - len(rendered.ids)
+            if room < 1:
+                error = f"the prompt has {len(rendered.ids)} tokens, and the model takes {self.longest} with the answer"
+                tokens = len(rendered.ids)
+                too_long.append(Generation(example_id=example_id, text="", prompt_tokens=tokens, error=error))
+                continue
+            key = rendered.context_ids
+            context = contexts.setdefault(key, ContextCache(len(key)))
+            questions.append(Question(example_id, rendered, context, min(self.max_new_tokens, room)))
+        return questions, too_long
+
+    def _work(self, cache: SlotCache, queue: Queue, active: list[Question]) -> list[Question]:
+        """Steps until some of the active questions are done; returns these, their slots are free."""
+        while not (done := [question for question in active if question.done]):
+            began = time.monotonic()
+            new = queue.admit(active)
+            for question in new:
+                question.admitted_s = began
+            active.extend(new)
+            self._step(cache, active, len(new), began)
+        _free(cache, active)
+        return done
+
+    def _step(self, cache: SlotCache, active: Sequence[Question], new: int, began: float) -> None:
+        """One token more for each active question, of which the last `new` ones have just been admitted."""
+        inputs = step_inputs(cache, active, new, self.model.device)
+        logits = self.model(use_cache=False, logits_to_keep=len(active), **inputs.model).logits[0].float()
+        top, chosen = logits.max(-1)
+        scores = top - logits.logsumexp(-1)
+        taken = list(zip(active, chosen.tolist(), scores.tolist(), inputs.computed, strict=True))
+        ended = time.monotonic()
+        for question, token, score, computed in taken:
+            question.ids.append(token)
+            question.logprob += score
+            question.ended = token == self.renderer.end_id
+            question.first_s = question.first_s or ended - question.admitted_s
+            question.seconds += (ended - began) * computed / sum(inputs.computed)
+
+    def _finish(self, question: Question) -> Generation:
+        ids = question.ids[:-1] if question.ended else question.ids
+        return Generation(
+            example_id=question.example_id,
+            text=self.renderer.decode(ids),
+            prompt_tokens=len(question.prompt.ids),
+            cached_tokens=0 if question.computes_context else len(question.prompt.context_ids),
+            completion_tokens=len(question.ids),
+            ttft_s=question.first_s,
+            total_s=question.seconds,
+            logprob=question.logprob,
+            finish_reason="stop" if question.ended else "length",
+        )
+
+
+def load_local(
+    folder: Path, model: ModelSection, task: TaskSection, settings: GenerateSection, *, adapter: Path | None
+) -> LocalBackend:
+    """The base model in `folder` with its adapter, ready to answer.
+
+    The adapter is merged into full-precision weights, which decodes faster; on quantized ones it stays apart.
+    """
+    keep_freed_memory()
+    network: Any = load_model(folder, dtype=model.dtype, quantize=model.quantize)
+    if adapter is not None:
+        network = load_adapter(network, adapter)
+        if model.quantize == "none":
+            network = network.merge_and_unload()
+    renderer = Renderer(load_tokenizer(folder), chat=task.template)
+    return LocalBackend(network, renderer, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
+
+
+def _free(cache: SlotCache, active: list[Question]) -> None:
+    """Drop the questions that are done; the last ones take their slots, so that slots in use stay together."""
+    for slot in reversed(range(len(active))):
+        if active[slot].done:
+            last = active.pop()
+            if slot < len(active):
+                cache.move(len(active), slot, last.tokens)
+                active[slot] = last
+
+
+def _askable(prompt: Rendered) -> Rendered:
+    """A prompt whose question has a token, the one that the answer follows."""
+    if prompt.question_ids:
+        return prompt
+    return Rendered(prompt.context_ids[:-1], prompt.context_ids[-1:])
+
+
+def _longest(config: Any) -> int:
+    """Tokens that prompt and answer may have together."""
+    # Beyond its first length a LongRoPE model turns all positions otherwise, and one batch holds short and long rows.
+    if (config.rope_parameters or {}).get("rope_type") == "longrope":
+        return int(config.rope_parameters["original_max_position_embeddings"])
+    return int(config.max_position_embeddings)

@@ -1,0 +1,166 @@
+"""The small steps of a transformer layer with their gradients by hand: LoRA, RMSNorm and the gated activation.
+
+Autograd keeps every intermediate result and walks over memory once for each operation. On a CPU these passes, not the
+matrix products, were half of a training step. Written out, each keeps only its inputs and works in place; the results
+are those of PEFT and transformers up to rounding, which the tests hold for every architecture. Where a module is not of
+a known kind, or its weights are trained themselves, it is left as it is.
+"""
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slm.models.head_loss import fuse_head
+
+# RMSNorm by class name: what is added to the weight, and the name of its epsilon.
+_NORMS = {
+    "LlamaRMSNorm": (0.0, "variance_epsilon"),
+    "Qwen2RMSNorm": (0.0, "variance_epsilon"),
+    "Qwen3RMSNorm": (0.0, "variance_epsilon"),
+    "Phi3RMSNorm": (0.0, "variance_epsilon"),
+    "Gemma2RMSNorm": (1.0, "eps"),
+    "Gemma3RMSNorm": (1.0, "eps"),
+}
+_GATED = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP", "Gemma2MLP", "Gemma3MLP"}
+_GATED_IN_ONE = {"Phi3MLP"}
+
+
+def fuse(model: Any) -> None:
+    """Give the known modules of a model that is trained with LoRA, or not at all, their fused forward."""
+    fuse_head(model)
+    from peft.tuners.lora import Linear as LoraLinear
+
+    for module in model.modules():
+        name = type(module).__name__
+        if isinstance(module, LoraLinear) and _plain(module):
+            _replace(module, _lora_forward)
+        elif name in _NORMS and not module.weight.requires_grad:
+            _replace(module, _norm_forward)
+        elif name in _GATED | _GATED_IN_ONE and _activation(module) is not None:
+            _replace(module, _gated_forward if name in _GATED else _gated_in_one_forward)
+
+
+def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
+    module.forward = MethodType(forward, module)
+
+
+def _plain(module: Any) -> bool:
+    """Whether PEFT would compute just base + B·A: one adapter, no variant, no dropout, plain frozen weights."""
+    names = list(module.lora_A)
+    base = module.base_layer
+    return (
+        len(names) == 1
+        and not module.lora_variant
+        and isinstance(module.lora_dropout[names[0]], nn.Identity)
+        and type(base) is nn.Linear
+        and not base.weight.requires_grad
+        and not module.fan_in_fan_out
+        and not module.lora_bias[names[0]]
+    )
+
+
+def _lora_forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if self.disable_adapters or self.merged or args or kwargs:
+        plain: Tensor = type(self).forward(self, x, *args, **kwargs)
+        return plain
+    (name,) = self.active_adapters
+    base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
+    # The adapter is kept in float32 and, as under autocast, computed in what the layer is computed in.
+    y: Tensor = _Lora.apply(x, base.weight, base.bias, a.to(x.dtype), b.to(x.dtype), self.scaling[name])  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Lora(torch.autograd.Function):
+    """y = x Wᵀ + bias + s (x Aᵀ) Bᵀ with W frozen; x [..., in], W [out, in], A [rank, in], B [out, rank]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+        y = nn.functional.linear(x, weight, bias)
+        low = x.flatten(0, -2) @ a.t()
+        y.view(-1, y.shape[-1]).addmm_(low, b.t(), alpha=scale)
+        ctx.save_for_backward(x, weight, a, b, low)
+        ctx.scale = scale
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, a, b, low = ctx.saved_tensors
+        rows, grads = x.flatten(0, -2), grad.flatten(0, -2)
+        grad_low = (grads @ b).mul_(ctx.scale)
+        grad_a = grad_low.t() @ rows
+        grad_b = (grads.t() @ low).mul_(ctx.scale)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = (grads @ weight).addmm_(grad_low, a).view(x.shape)
+        return grad_x, None, None, grad_a, grad_b, None
+
+
+def _norm_forward(self: Any, x: Tensor) -> Tensor:
+    offset, epsilon = _NORMS[type(self).__name__]
+    weight = self.weight if offset == 0 else self.weight.float() + offset
+    y: Tensor = _Norm.apply(x, weight, getattr(self, epsilon))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Norm(torch.autograd.Function):
+    """RMSNorm with a frozen weight, over the last dimension, in float32: w x / √(mean(x²) + ε)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        full = x.float()
+        square = torch.linalg.vector_norm(full, dim=-1, keepdim=True).square_()
+        inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, inverse)
+        y: Tensor = (full * inverse).mul_(weight).to(x.dtype)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, inverse = ctx.saved_tensors
+        full = x.float()
+        inner = grad * weight.float()
+        along = torch.linalg.vecdot(inner, full)[..., None]
+        along.mul_(inverse).mul_(inverse).mul_(inverse).div_(x.shape[-1])
+        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None
+
+
+def _activation(module: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor], dict[str, Any]] | None:
+    """(function, its gradient, options) of a gated layer's activation, where it is known."""
+    name = getattr(module.config, "hidden_activation", None) or getattr(module.config, "hidden_act", None)
+    if name == "silu":
+        return torch.ops.aten.silu, torch.ops.aten.silu_backward, {}
+    if name == "gelu_pytorch_tanh":
+        return torch.ops.aten.gelu, torch.ops.aten.gelu_backward, {"approximate": "tanh"}
+    return None
+
+
+def _gated_forward(self: Any, x: Tensor) -> Tensor:
+    y: Tensor = self.down_proj(_Gated.apply(self.gate_proj(x), self.up_proj(x), _activation(self)))  # type: ignore[no-untyped-call]
+    return y
+
+
+def _gated_in_one_forward(self: Any, hidden_states: Tensor) -> Tensor:
+    gate, up = self.gate_up_proj(hidden_states).chunk(2, dim=-1)
+    y: Tensor = self.down_proj(_Gated.apply(gate, up, _activation(self)))  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Gated(torch.autograd.Function):
+    """activation(gate) · up; the activation is computed again in the backward pass instead of kept."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Any) -> Tensor:
+        function, _, options = activation
+        ctx.save_for_backward(gate, up)
+        ctx.activation = activation
+        out: Tensor = function(gate, **options)
+        return out.mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up = ctx.saved_tensors
+        function, gradient, options = ctx.activation
+        return gradient(grad * up, gate, **options), function(gate, **options).mul_(grad), None

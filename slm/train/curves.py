@@ -1,0 +1,83 @@
+"""A run's curves as a picture: loss, learning rate, gradient norm, tokens a second, held-out accuracy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from slm.files import atomic_path
+from slm.recipe import RunFolder
+from slm.train.summary import read_metrics, read_watch, smoothed
+from slm.train.watch import WatchRow
+
+# Mid tones on no background, so that they can be read on white and on black.
+_TEXT, _LINE, _HELD_OUT = "#7a7a7a", "#3987e5", "#d9730d"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "slm",  # ids inside the file, otherwise random
+    "font.size": 9,
+    "axes.edgecolor": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.titlecolor": _TEXT,
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _TEXT,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+}
+
+
+def draw_curves(run: RunFolder) -> bool:
+    """Write curves.svg and curves.png into the run's folder; the same rows give the same bytes.
+
+    False, and no picture, for a run without steps or without matplotlib.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    rows, watched = read_metrics(run), read_watch(run)
+    if not rows:
+        return False
+    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # a plain dict with keys that it knows
+        figure = Figure(figsize=(10, 5.6), layout="constrained")
+        figure.suptitle(run.path.name)
+        _draw(figure, rows, watched)
+        for path in (run.curves, run.curves.with_suffix(".png")):
+            # Without the date and the version of the library.
+            metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, format=path.suffix[1:], transparent=True, dpi=110, metadata=metadata)
+    return True
+
+
+def _draw(figure: Any, rows: Sequence[dict[str, Any]], watched: Sequence[WatchRow]) -> None:
+    grid = figure.add_gridspec(2, 6)
+    steps = [row["step"] for row in rows]
+    loss = figure.add_subplot(grid[0, :4], title="loss per target token")
+    values = [row["loss"] for row in rows]
+    loss.plot(steps, values, color=_LINE, alpha=0.35, linewidth=0.8, label="each step")
+    loss.plot(steps, smoothed(values), color=_LINE, label="smoothed")
+    if held_out := [(row.step, row.loss) for row in watched if row.loss is not None]:
+        loss.plot(*zip(*held_out, strict=True), color=_HELD_OUT, marker="o", markersize=3.5, label="held-out")
+    loss.legend()
+    panels = [("learning rate", "learning_rate"), ("gradient norm", "grad_norm"), ("tokens/s", "tokens_per_s")]
+    accuracy = [(row.step, 100 * row.accuracy) for row in watched if row.accuracy is not None]
+    below = [grid[1, :2], grid[1, 2:4], grid[1, 4:]] if accuracy else [grid[1, :3], grid[1, 3:]]
+    for place, (title, key) in zip([grid[0, 4:], *below], panels, strict=False):
+        have = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+        panel = figure.add_subplot(place, title=title)
+        if have:
+            panel.plot(*zip(*have, strict=True), color=_LINE)
+        panel.set_ylim(bottom=0)
+    if accuracy:
+        panel = figure.add_subplot(below[2], title="held-out accuracy, %")
+        panel.plot(*zip(*accuracy, strict=True), color=_HELD_OUT, marker="o", markersize=3.5)
+        panel.set_ylim(0, 100)
+    for panel in figure.axes:
+        panel.set_xlabel("step")
+        panel.set_xlim(min(0, steps[0]), steps[-1] + 1)
