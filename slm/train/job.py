@@ -140,7 +140,8 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
     config, dtype = model.config, compute_dtype(model, recipe)
     encoded, held_out = data.encoded()
     steps = plan_steps(encoded, recipe.train)
-    model.to(accelerator.device)
+    if accelerator.distributed_type != "FSDP":  # which cuts the model up before any GPU gets its part
+        model.to(accelerator.device)
     findings = audit(
         data.examples, encoded, [pack for step in steps for pack in step],
         task=data.task, renderer=data.renderer, model=model, config=config, dtype=dtype, packing=recipe.train.packing,
