@@ -1,6 +1,7 @@
 """Loading a model and its tokenizer from a folder, and saving one. Nothing contacts a hub or runs code from it."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -122,6 +123,8 @@ def _quantization(quantize: Quantize, dtype: Dtype) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
+        # FSDP cuts up only what is stored as floating point numbers; stored as bytes, every GPU would keep all of it.
+        bnb_4bit_quant_storage=getattr(torch, dtype) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else "uint8",
     )
 
 
