@@ -161,12 +161,12 @@ class _Packed(torch.autograd.Function):
         if len(plan.own[0]):
             _own_forward(q, k, v, out, lse, plan, window, scale)
         for queries, keys, causal in _parts(plan):
-            mask = plan.window_mask(queries, keys, window)
+            mask, lay = plan.window_mask(queries, keys, window), _Rows(causal, k.shape[1], q.shape[1])
             seen, seen_lse = _flash(
-                _heads(q[queries]), _heads(k[keys]), _heads(v[keys]), 0.0, causal and mask is None,
-                attn_mask=_as(mask, q), scale=scale,
+                lay.queries(q[queries]), _heads(k[keys]), _heads(v[keys]), 0.0, causal and mask is None,
+                attn_mask=lay.mask(mask, q.dtype), scale=scale,
             )  # fmt: skip
-            seen, seen_lse = seen[0].transpose(0, 1), seen_lse[0].transpose(0, 1)
+            seen, seen_lse = lay.tokens(seen), lay.tokens(seen_lse)
             if causal:
                 out[queries], lse[queries] = seen, seen_lse
             else:
@@ -182,14 +182,15 @@ class _Packed(torch.autograd.Function):
         q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
         grads = [torch.zeros(one.shape, dtype=one.dtype) for one in (q, k, v)]
         for queries, keys, causal in _parts(plan):
-            mask = plan.window_mask(queries, keys, window)
-            parts = _flash_backward(
-                _heads(grad[0, queries]), _heads(q[queries]), _heads(k[keys]), _heads(v[keys]),
-                _heads(out[queries]), lse[queries].transpose(0, 1)[None], 0.0, causal and mask is None,
-                attn_mask=_as(mask, q), scale=scale,
+            mask, lay = plan.window_mask(queries, keys, window), _Rows(causal, k.shape[1], q.shape[1])
+            grad_q, grad_k, grad_v = _flash_backward(
+                lay.queries(grad[0, queries]), lay.queries(q[queries]), _heads(k[keys]), _heads(v[keys]),
+                lay.queries(out[queries]), lay.queries(lse[queries]), 0.0, causal and mask is None,
+                attn_mask=lay.mask(mask, q.dtype), scale=scale,
             )  # fmt: skip
-            for whole, part, where in zip(grads, parts, (queries, keys, keys), strict=True):
-                whole[where] += part[0].transpose(0, 1)
+            grads[0][queries] += lay.tokens(grad_q)
+            grads[1][keys] += grad_k[0].transpose(0, 1)
+            grads[2][keys] += grad_v[0].transpose(0, 1)
         if len(plan.own[0]):
             _own_backward(grad[0], q, k, v, out, lse, grads, plan, window, scale)
         return *(one.transpose(0, 1)[None] for one in grads), None, None, None
@@ -203,6 +204,39 @@ def _parts(plan: PackPlan) -> Iterator[tuple[slice, slice, bool]]:
             yield context, context, True
             if group.end > group.branches:
                 yield branches, context, False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """How queries are laid out for the kernel: head by head where a query sees what stands before it (`causal`).
+
+    Where all queries see the same keys, those of a group of heads stand one after the other as queries of one head, so
+    that the kernel works on larger blocks: [1, groups, heads / groups · tokens, …].
+    """
+
+    causal: bool
+    groups: int
+    heads: int
+
+    def queries(self, tokens: Tensor) -> Tensor:
+        """[tokens, heads, …] as the kernel takes it."""
+        if self.causal:
+            return tokens.transpose(0, 1)[None]
+        by_group = tokens.view(len(tokens), self.groups, -1, *tokens.shape[2:]).movedim(0, 2)
+        return by_group.flatten(1, 2)[None]
+
+    def tokens(self, rows: Tensor) -> Tensor:
+        """The kernel's rows as [tokens, heads, …] again."""
+        if self.causal:
+            return rows[0].transpose(0, 1)
+        by_group = rows[0].view(self.groups, self.heads // self.groups, -1, *rows.shape[3:])
+        return by_group.movedim(2, 0).flatten(1, 2)
+
+    def mask(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        """A mask [1, 1, tokens, keys] for these rows."""
+        if mask is None:
+            return None
+        return mask.to(dtype) if self.causal else mask.to(dtype).repeat(1, 1, self.heads // self.groups, 1)
 
 
 def _heads(tokens: Tensor) -> Tensor:
