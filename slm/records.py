@@ -35,7 +35,8 @@ class Example(Record):
 class Generation(Record):
     """What a model answered to one example, and what that took.
 
-    `total_s` is wall time attributed to this answer: in a batch, the batch's time divided among its answers.
+    `total_s` is wall time attributed to this answer: each step's time is divided among its questions by the tokens
+    computed for them.
     """
 
     example_id: str

@@ -209,7 +209,7 @@ class GenerateSection(Section):
     """How answers are generated."""
 
     max_new_tokens: int = Field(default=128, gt=0, description="Longest answer, in tokens; a longer one is cut off.")
-    batch_size: int = Field(default=16, gt=0, description="Questions decoded together: faster, for more memory.")
+    batch_size: int = Field(default=32, gt=0, description="Questions decoded together: faster, for more memory.")
 
 
 class Recipe(Section):

@@ -73,6 +73,8 @@ def shrink(command: str, tiny: Path) -> str:
     if re.match(r"slm (run|train)|accelerate launch", command):
         suite = [] if "own-data" in command else SUITE
         few = " ".join([f"model.name={tiny}", *suite, *FEW, "train.max_steps=2"])
+        if "--verify-resume" in command:  # which needs steps to be killed between
+            few = few.replace("train.max_steps=2", "train.batch_tokens=600 train.max_steps=4")
         command = re.sub(r"recipes/\S+", rf"\g<0> {few}", command)
     return command
 
