@@ -16,6 +16,7 @@ from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import GenerateSection, ModelSection, Recipe, RunFolder, TaskSection, file_safe, load_recipe
 from slm.records import Generation, Result
 from slm.tasks import TextToSql, prompts_digest
+from slm.train import weights_hash
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,6 @@ class Subject:
     generate: GenerateSection
     adapter: Path | None = None
     trained: Path | None = None
-
-    @property
-    def weights(self) -> str | None:
-        """Hex sha256 of what training made; None for a model as it is."""
-        if self.trained is not None:
-            return digest([sha256_file(path) for path in sorted(self.trained.glob("*.safetensors"))])
-        return sha256_file(self.adapter / "adapter_model.safetensors") if self.adapter is not None else None
 
     def predictions(self, dataset: Dataset) -> Path:
         """Where its answers to exactly these questions, made with exactly these settings, are kept."""
@@ -100,7 +94,7 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
     entry = find_model(subject.model.name)
-    weights = subject.weights
+    weights = weights_hash(subject.run)
     card = _card(dataset, out, timeout_s, instances) | {
         "model": model_fingerprint(entry),
         "adapter": weights,

@@ -1,3 +1,3 @@
-from slm.train.job import read_card, train
+from slm.train.job import read_card, train, weights_hash
 
-__all__ = ["read_card", "train"]
+__all__ = ["read_card", "train", "weights_hash"]

@@ -42,6 +42,14 @@ def read_card(run: RunFolder) -> dict[str, Any] | None:
     return card
 
 
+def weights_hash(run: RunFolder) -> str | None:
+    """Hex sha256 of what a run trained, its adapter or its whole model; None where there is neither."""
+    if run.model.is_dir():
+        return digest([sha256_file(path) for path in sorted(run.model.glob("*.safetensors"))])
+    adapter = run.adapter / "adapter_model.safetensors"
+    return sha256_file(adapter) if adapter.is_file() else None
+
+
 def train(recipe: Recipe, runs: Path) -> RunFolder:
     """Train the recipe's model into its folder below `runs`, or return at once if that was done before.
 
@@ -162,24 +170,23 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
     totals = loop.run(steps)
     weights = loop.trained_weights()
     if accelerator.is_main_process:
-        saved = _save(run, recipe, folder, accelerator.unwrap_model(loop.model), weights)
-        card = _card(recipe, run, dataset, data, parameters, started, asdict(totals), saved)
+        _save(run, recipe, folder, accelerator.unwrap_model(loop.model), weights)
+        card = _card(recipe, run, dataset, data, parameters, started, asdict(totals))
         write_json(run.card, card)
         draw_curves(run)
     accelerator.wait_for_everyone()
 
 
-def _save(run: RunFolder, recipe: Recipe, base: Path, model: Any, weights: dict[str, Any]) -> str:
-    """Write what was trained; the sha256 of its weights."""
+def _save(run: RunFolder, recipe: Recipe, base: Path, model: Any, weights: dict[str, Any]) -> None:
+    """Write what was trained."""
     if recipe.train.method == "full":
         from slm.models.load import save_model
 
         save_model(model, run.model, base=base, state=weights)
-        return digest([sha256_file(path) for path in sorted(run.model.glob("*.safetensors"))])
-    from slm.models.lora import save_adapter
+    else:
+        from slm.models.lora import save_adapter
 
-    save_adapter(model, run.adapter, state=weights)
-    return sha256_file(run.adapter / "adapter_model.safetensors")
+        save_adapter(model, run.adapter, state=weights)
 
 
 def _card(
@@ -190,7 +197,6 @@ def _card(
     parameters: tuple[int, int],
     started: datetime,
     totals: dict[str, Any],
-    weights: str,
 ) -> dict[str, Any]:
     """What the weights were made of; its presence says that the training is complete. `parameters`: trained, all."""
     entry = find_model(recipe.model.name)
@@ -212,7 +218,7 @@ def _card(
         "examples": len(data.examples),
         "held_out_examples": len(data.held_out),
         "unavailable_examples": len(dataset.examples) - len(dataset.available),
-        "adapter": weights,
+        "adapter": weights_hash(run),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "totals": totals,

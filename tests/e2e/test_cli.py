@@ -6,16 +6,7 @@ import sys
 
 import pytest
 
-WITHOUT_TORCH = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "transformers", "peft", "accelerate"):
-            raise ImportError(name + " must not be imported here")
-sys.meta_path.insert(0, Refuse())
-from slm.cli import main
-main()
-"""
+from command import WITHOUT_TORCH
 
 
 def without_torch(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:

@@ -6,18 +6,8 @@ import sys
 
 import pytest
 
-from command import FEW, SLM, SUITE, environment
+from command import FEW, SLM, SUITE, WITHOUT_TORCH, environment
 
-WITHOUT_TORCH = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "transformers", "peft", "accelerate"):
-            raise ImportError(name + " must not be imported here")
-sys.meta_path.insert(0, Refuse())
-from slm.cli import main
-main()
-"""
 FAST = [*SUITE, *FEW, "train.max_steps=2"]
 
 
