@@ -16,6 +16,11 @@ runs_app = typer.Typer(help="List, show and compare training runs.", invoke_with
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in the folder of the runs.")]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two or more runs.")]
+Picture = Annotated[
+    Path | None, typer.Option("--picture", metavar="FILE", help="Draw their losses too, as .svg or .png.")
+]
+
+_NO_PICTURE = "that needs at least one step, and matplotlib (pip install matplotlib)"
 
 
 @runs_app.callback()
@@ -55,16 +60,17 @@ def show(run: RunName, runs: Runs = Path("runs"), as_json: Json = False) -> None
     if draw_curves(folder):
         print(f"curves: {folder.curves}", file=sys.stderr)
     else:
-        print("no curves: they need at least one step, and matplotlib (pip install matplotlib)", file=sys.stderr)
+        print(f"no curves: {_NO_PICTURE}", file=sys.stderr)
 
 
 @runs_app.command("compare")
-def compare(chosen: RunNames, runs: Runs = Path("runs"), as_json: Json = False) -> None:
+def compare(chosen: RunNames, runs: Runs = Path("runs"), picture: Picture = None, as_json: Json = False) -> None:
     """Put runs side by side: what differs in their recipes, then their figures.
 
-    Example: slm runs compare quickstart-1a2b3c4d quickstart-5e6f7a8b
+    Example: slm runs compare quickstart-1a2b3c4d quickstart-5e6f7a8b --picture losses.svg
     """
     from slm.errors import InputError
+    from slm.train.curves import draw_losses
     from slm.train.runs import accuracies, differences, find_run
     from slm.train.summary import summarise
 
@@ -72,6 +78,8 @@ def compare(chosen: RunNames, runs: Runs = Path("runs"), as_json: Json = False) 
         raise InputError(
             "only one run is given", where=chosen[0], expected="two runs or more", hint="slm runs show RUN"
         )
+    if picture is not None and picture.suffix not in (".svg", ".png"):
+        raise InputError("not a kind of picture", where=str(picture), expected="a file that ends in .svg or .png")
     folders = [find_run(name, runs) for name in chosen]
     names = [folder.path.name for folder in folders]
     columns = names if len(set(names)) == len(names) else chosen
@@ -85,6 +93,8 @@ def compare(chosen: RunNames, runs: Runs = Path("runs"), as_json: Json = False) 
     keys = dict.fromkeys(key for line in figures for key in line if key not in ("run", "recipe", "model"))
     rows |= {key: [line.get(key) for line in figures] for key in keys}
     emit([{"key": key, **dict(zip(columns, values, strict=True))} for key, values in rows.items()], as_json=as_json)
+    if picture is not None and not draw_losses(folders, columns, picture):
+        print(f"no picture: {_NO_PICTURE}", file=sys.stderr)
 
 
 def _for_people(as_json: bool) -> bool:

@@ -1,12 +1,14 @@
 """The small steps of a transformer layer with their gradients by hand: LoRA, RMSNorm and the gated activation.
 
 Autograd keeps every intermediate result and walks over memory once for each operation. On a CPU these passes, not the
-matrix products, were half of a training step. Written out, each keeps only its inputs and works in place; the results
+matrix products, were half of a training step. Written out, each keeps only its inputs and works in place; what a norm or
+an activation gives is not kept for the layer behind it, but computed again from what they keep themselves. The results
 are those of PEFT and transformers up to rounding, which the tests hold for every architecture. Where a module is not of
 a known kind, or its weights are trained themselves, it is left as it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -47,6 +49,23 @@ def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
     module.forward = MethodType(forward, module)
 
 
+class _Again:
+    """How a layer's input, which is not kept, is computed once more: by `make`, from tensors that are kept anyway.
+
+    `shared` is what `make` left for the next step of the same backward pass.
+    """
+
+    __slots__ = ("make", "shared")
+
+    def __init__(self, make: Callable[..., Tensor]) -> None:
+        self.make = make
+        self.shared: Tensor | None = None
+
+
+# Attribute of a tensor that a layer is given: its _Again, and the tensors to compute it from.
+_AGAIN = "slm_again"
+
+
 def _plain(module: Any) -> bool:
     """Whether PEFT would compute just base + B·A: one adapter, no variant, no dropout, plain frozen weights."""
     names = list(module.lora_A)
@@ -68,63 +87,86 @@ def _lora_forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return plain
     (name,) = self.active_adapters
     base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
+    again, kept = getattr(x, _AGAIN, (None, (x,)))
     # The adapter is kept in float32 and, as under autocast, computed in what the layer is computed in.
-    y: Tensor = _Lora.apply(x, base.weight, base.bias, a.to(x.dtype), b.to(x.dtype), self.scaling[name])  # type: ignore[no-untyped-call]
+    low, high = a.to(x.dtype), b.to(x.dtype)
+    y: Tensor = _Lora.apply(x, base.weight, base.bias, low, high, self.scaling[name], again, kept)  # type: ignore[no-untyped-call]
     return y
 
 
 class _Lora(torch.autograd.Function):
-    """y = x Wᵀ + bias + s (x Aᵀ) Bᵀ with W frozen; x [..., in], W [out, in], A [rank, in], B [out, rank]."""
+    """y = x Wᵀ + bias + s (x Aᵀ) Bᵀ with W frozen; x [..., in], W [out, in], A [rank, in], B [out, rank].
+
+    Kept for the backward pass is x, or what `again` computes it from.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float,
+        again: _Again | None, kept: Sequence[Tensor],
+    ) -> Tensor:  # fmt: skip
         y = nn.functional.linear(x, weight, bias)
         low = x.flatten(0, -2) @ a.t()
         y.view(-1, y.shape[-1]).addmm_(low, b.t(), alpha=scale)
-        ctx.save_for_backward(x, weight, a, b, low)
-        ctx.scale = scale
+        ctx.save_for_backward(weight, a, b, low, *kept)
+        ctx.scale, ctx.again = scale, again
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, a, b, low = ctx.saved_tensors
-        rows, grads = x.flatten(0, -2), grad.flatten(0, -2)
+        weight, a, b, low, *kept = ctx.saved_tensors
+        x = kept[0] if ctx.again is None else ctx.again.make(ctx.again, *kept)
+        grads = grad.flatten(0, -2)
         grad_low = (grads @ b).mul_(ctx.scale)
-        grad_a = grad_low.t() @ rows
+        grad_a = grad_low.t() @ x.flatten(0, -2)
         grad_b = (low.t() @ grads).mul_(ctx.scale).t()  # this way round the product is twice as fast
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = (grads @ weight).addmm_(grad_low, a).view(x.shape)
-        return grad_x, None, None, grad_a, grad_b, None
+        return grad_x, None, None, grad_a, grad_b, None, None, None
 
 
 def _norm_forward(self: Any, x: Tensor) -> Tensor:
     offset, epsilon = _NORMS[type(self).__name__]
     weight = self.weight if offset == 0 else self.weight.float() + offset
-    y: Tensor = _Norm.apply(x, weight, getattr(self, epsilon))  # type: ignore[no-untyped-call]
+    again = _Again(_normed_again)
+    y: Tensor
+    y, inverse = _Norm.apply(x, weight, getattr(self, epsilon), again)  # type: ignore[no-untyped-call]
+    setattr(y, _AGAIN, (again, (x.detach(), weight, inverse)))
     return y
 
 
+def _normed(x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
+    return (x.float() * inverse).mul_(weight).to(x.dtype)
+
+
+def _normed_again(again: _Again, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
+    if again.shared is None:  # the first of the layers behind the norm
+        again.shared = _normed(x, weight, inverse)
+    return again.shared
+
+
 class _Norm(torch.autograd.Function):
-    """RMSNorm with a frozen weight, over the last dimension, in float32: w x / √(mean(x²) + ε)."""
+    """RMSNorm with a frozen weight, over the last dimension, in float32: w x / √(mean(x²) + ε); and 1 / √(…)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        full = x.float()
-        square = torch.linalg.vector_norm(full, dim=-1, keepdim=True).square_()
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, again: _Again) -> tuple[Tensor, Tensor]:
+        square = torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True).square_()
         inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        y: Tensor = (full * inverse).mul_(weight).to(x.dtype)
-        return y
+        ctx.mark_non_differentiable(inverse)
+        ctx.again = again
+        return _normed(x, weight, inverse), inverse
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
+        ctx.again.shared = None
         full = x.float()
         inner = grad * weight.float()
         along = torch.linalg.vecdot(inner, full)[..., None]
         along.mul_(inverse).mul_(inverse).mul_(inverse).div_(x.shape[-1])
-        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None
+        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None, None
 
 
 def _activation(module: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor], dict[str, Any]] | None:
@@ -138,24 +180,38 @@ def _activation(module: Any) -> tuple[Callable[..., Tensor], Callable[..., Tenso
 
 
 def _gated_forward(self: Any, x: Tensor) -> Tensor:
-    y: Tensor = self.down_proj(_Gated.apply(self.gate_proj(x), self.up_proj(x), _activation(self)))  # type: ignore[no-untyped-call]
+    y: Tensor = self.down_proj(_gated(self.gate_proj(x), self.up_proj(x), self))
     return y
 
 
 def _gated_in_one_forward(self: Any, hidden_states: Tensor) -> Tensor:
     gate, up = self.gate_up_proj(hidden_states).chunk(2, dim=-1)
-    y: Tensor = self.down_proj(_Gated.apply(gate, up, _activation(self)))  # type: ignore[no-untyped-call]
+    y: Tensor = self.down_proj(_gated(gate, up, self))
     return y
+
+
+def _gated(gate: Tensor, up: Tensor, module: Any) -> Tensor:
+    activation = _activation(module)
+    again = _Again(partial(_gated_again, activation))
+    y: Tensor = _Gated.apply(gate, up, activation, again)  # type: ignore[no-untyped-call]
+    setattr(y, _AGAIN, (again, (gate.detach(), up.detach())))
+    return y
+
+
+def _gated_again(activation: Any, again: _Again, gate: Tensor, up: Tensor) -> Tensor:
+    function, _, options = activation
+    again.shared = function(gate, **options)
+    return again.shared * up
 
 
 class _Gated(torch.autograd.Function):
     """activation(gate) · up; the activation is computed again in the backward pass instead of kept."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Any) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Any, again: _Again) -> Tensor:
         function, _, options = activation
         ctx.save_for_backward(gate, up)
-        ctx.activation = activation
+        ctx.activation, ctx.again = activation, again
         out: Tensor = function(gate, **options)
         return out.mul_(up)
 
@@ -163,4 +219,7 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gate, up = ctx.saved_tensors
         function, gradient, options = ctx.activation
-        return gradient(grad * up, gate, **options), function(gate, **options).mul_(grad), None
+        activated, ctx.again.shared = ctx.again.shared, None
+        if activated is None:  # the layer behind did not need it
+            activated = function(gate, **options)
+        return gradient(grad * up, gate, **options), activated.mul_(grad), None, None

@@ -84,6 +84,7 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
         )
     if quantize == "nf4":
         _mend_cpu_nf4(model, path)
+    _let_go_of_file(model)
     model.config.name_or_path = model.name_or_path = base_name(path)
     return model.eval()
 
@@ -126,6 +127,16 @@ def _quantization(quantize: Quantize, dtype: Dtype) -> Any:
         # FSDP cuts up only what is stored as floating point numbers; stored as bytes, every GPU would keep all of it.
         bnb_4bit_quant_storage=getattr(torch, dtype) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else "uint8",
     )
+
+
+def _let_go_of_file(model: Any) -> None:
+    """Copy norms and biases, or for the sake of these kilobytes the whole file stays mapped, and counts as memory.
+
+    Files often have them in float32 beside matrices in bfloat16; loaded as float32, only the matrices are copied.
+    """
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            parameter.data = parameter.data.clone()
 
 
 def _mend_cpu_nf4(model: Any, path: Path) -> None:

@@ -1,6 +1,7 @@
-"""A run's curves as a picture: loss, learning rate, gradient norm, tokens a second, held-out accuracy."""
+"""Pictures: a run's loss, learning rate, gradient norm, tokens a second and held-out accuracy; the losses of several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from slm.files import atomic_path
@@ -35,19 +36,41 @@ def draw_curves(run: RunFolder) -> bool:
 
     False, and no picture, for a run without steps or without matplotlib.
     """
+    rows, watched = read_metrics(run), read_watch(run)
+    paths = [run.curves, run.curves.with_suffix(".png")]
+    return bool(rows) and _picture(paths, (10, 5.6), lambda figure: _draw(figure, run.path.name, rows, watched))
+
+
+def draw_losses(runs: Sequence[RunFolder], names: Sequence[str], path: Path) -> bool:
+    """Draw the losses of several runs over each other, smoothed, by `names`; `path` ends in .svg or .png.
+
+    False, and no picture, where no run has steps or matplotlib is missing.
+    """
+    metrics = [(name, rows) for name, run in zip(names, runs, strict=True) if (rows := read_metrics(run))]
+
+    def draw(figure: Any) -> None:
+        panel = figure.add_subplot(title="loss per target token", xlabel="step")
+        for name, rows in metrics:
+            steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
+            (line,) = panel.plot(steps, smoothed(losses), label=name)
+            panel.plot(steps, losses, color=line.get_color(), alpha=0.25, linewidth=0.8)
+        panel.set_ylim(bottom=0)
+        panel.legend()
+
+    return bool(metrics) and _picture([path], (8, 3.6), draw)
+
+
+def _picture(paths: Sequence[Path], size: tuple[float, float], draw: Callable[[Any], None]) -> bool:
+    """Write a figure of `size` inches to every path, in the format of its suffix; False without matplotlib."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    rows, watched = read_metrics(run), read_watch(run)
-    if not rows:
-        return False
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # a plain dict with keys that it knows
-        figure = Figure(figsize=(10, 5.6), layout="constrained")
-        figure.suptitle(run.path.name)
-        _draw(figure, rows, watched)
-        for path in (run.curves, run.curves.with_suffix(".png")):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        for path in paths:
             # Without the date and the version of the library.
             metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
             with atomic_path(path) as temporary:
@@ -55,7 +78,8 @@ def draw_curves(run: RunFolder) -> bool:
     return True
 
 
-def _draw(figure: Any, rows: Sequence[dict[str, Any]], watched: Sequence[WatchRow]) -> None:
+def _draw(figure: Any, title: str, rows: Sequence[dict[str, Any]], watched: Sequence[WatchRow]) -> None:
+    figure.suptitle(title)
     grid = figure.add_gridspec(2, 6)
     steps = [row["step"] for row in rows]
     loss = figure.add_subplot(grid[0, :4], title="loss per target token")

@@ -119,6 +119,32 @@ def test_runs_of_one_name_in_two_folders_stay_apart(runs, tmp_path):
     assert first == {"key": "train.epochs", "tuned-1111aaaa": 1.0, other: 3.0}
 
 
+@pytest.mark.parametrize("name", ["losses.svg", "losses.png"])
+def test_comparing_draws_the_losses_of_all_runs(runs, tmp_path, name):
+    picture = tmp_path / name
+    invoke("compare", "tuned-1111aaaa", "tuned-2222bbbb", "--runs", runs, "--picture", picture)
+    if picture.suffix == ".svg":
+        drawn = picture.read_text()
+        assert "tuned-1111aaaa" in drawn
+        assert "tuned-2222bbbb" in drawn
+    else:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_another_kind_is_refused(runs, tmp_path):
+    with pytest.raises(InputError, match=r"losses.pdf: not a kind of picture"):
+        invoke("compare", "tuned-1111aaaa", "tuned-2222bbbb", "--runs", runs, "--picture", tmp_path / "losses.pdf")
+
+
+def test_no_steps_no_picture(runs, tmp_path):
+    for name in ("tuned-1111aaaa", "tuned-2222bbbb"):
+        (runs / name / "metrics.jsonl").unlink()
+    picture = tmp_path / "losses.svg"
+    done = invoke("compare", "tuned-1111aaaa", "tuned-2222bbbb", "--runs", runs, "--picture", picture)
+    assert "no picture: that needs at least one step" in done.stderr
+    assert not picture.exists()
+
+
 def test_showing_a_run_draws_its_curves(runs):
     done = invoke("show", "tuned-1111aaaa", "--runs", runs)
     (shown,) = json.loads(done.stdout)
