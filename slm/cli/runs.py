@@ -1,6 +1,7 @@
 """`slm runs`: what runs there are, what one did, and how several differ."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,11 +91,19 @@ def compare(chosen: RunNames, runs: Runs = Path("runs"), picture: Picture = None
         for folder in folders
     ]
     rows = differences(folders)
+    legend = _legend(columns, rows)
     keys = dict.fromkeys(key for line in figures for key in line if key not in ("run", "recipe", "model"))
     rows |= {key: [line.get(key) for line in figures] for key in keys}
     emit([{"key": key, **dict(zip(columns, values, strict=True))} for key, values in rows.items()], as_json=as_json)
-    if picture is not None and not draw_losses(folders, columns, picture):
+    if picture is not None and not draw_losses(folders, legend, picture):
         print(f"no picture: {_NO_PICTURE}", file=sys.stderr)
+
+
+def _legend(names: Sequence[str], differences: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What a picture calls the runs: by the few keys that tell them apart, or else by name."""
+    told = {key: values for key, values in differences.items() if key != "name"}
+    labels = [", ".join(f"{key}={values[at]}" for key, values in told.items()) for at in range(len(names))]
+    return labels if len(told) <= 3 and len(set(labels)) == len(names) else list(names)
 
 
 def _for_people(as_json: bool) -> bool:

@@ -1,10 +1,10 @@
 """The small steps of a transformer layer with their gradients by hand: LoRA, RMSNorm and the gated activation.
 
 Autograd keeps every intermediate result and walks over memory once for each operation. On a CPU these passes, not the
-matrix products, were half of a training step. Written out, each keeps only its inputs and works in place; what a norm or
-an activation gives is not kept for the layer behind it, but computed again from what they keep themselves. The results
-are those of PEFT and transformers up to rounding, which the tests hold for every architecture. Where a module is not of
-a known kind, or its weights are trained themselves, it is left as it is.
+matrix products, were half of a training step. Written out, each keeps only its inputs and works in place; what a norm
+or an activation gives is not kept for the layer behind it, but computed again from what they keep themselves. The
+results are those of PEFT and transformers up to rounding, which the tests hold for every architecture. Where a module
+is not of a known kind, or its weights are trained themselves, it is left as it is.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Pictures: a run's loss, learning rate, gradient norm, tokens a second and held-out accuracy; the losses of several."""
+"""Pictures of a run (loss, learning rate, gradient norm, tokens a second, held-out accuracy), and of several losses."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

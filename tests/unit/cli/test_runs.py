@@ -125,10 +125,18 @@ def test_comparing_draws_the_losses_of_all_runs(runs, tmp_path, name):
     invoke("compare", "tuned-1111aaaa", "tuned-2222bbbb", "--runs", runs, "--picture", picture)
     if picture.suffix == ".svg":
         drawn = picture.read_text()
-        assert "tuned-1111aaaa" in drawn
-        assert "tuned-2222bbbb" in drawn
+        assert "train.optimizer=adamw, train.learning_rate=0.0002" in drawn
+        assert "train.optimizer=lion, train.learning_rate=0.001" in drawn
     else:
         assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_that_differ_in_much_or_in_nothing_are_drawn_by_name(runs, tmp_path):
+    make_run(runs / "tuned-4444dddd", learning_rate=1e-3, epochs=3.0, batch_tokens=512, seed=7)
+    make_run(runs / "tuned-5555eeee")
+    for other in ("tuned-4444dddd", "tuned-5555eeee"):
+        invoke("compare", "tuned-1111aaaa", other, "--runs", runs, "--picture", tmp_path / "losses.svg")
+        assert other in (tmp_path / "losses.svg").read_text()
 
 
 def test_a_picture_of_another_kind_is_refused(runs, tmp_path):
