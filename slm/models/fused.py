@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slm.models.arena import keep, kept
 from slm.models.head_loss import fuse_head
 
 # RMSNorm by class name: what is added to the weight, and the name of its epsilon.
@@ -43,6 +44,8 @@ def fuse(model: Any) -> None:
             _replace(module, _norm_forward)
         elif name in _GATED | _GATED_IN_ONE and _activation(module) is not None:
             _replace(module, _gated_forward if name in _GATED else _gated_in_one_forward)
+            for layer in [module.gate_proj, module.up_proj] if name in _GATED else [module.gate_up_proj]:
+                setattr(layer, _OUTPUT_KEPT, True)
 
 
 def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
@@ -62,6 +65,8 @@ class _Again:
         self.shared: Tensor | None = None
 
 
+# Attribute of a layer whose output the backward pass needs.
+_OUTPUT_KEPT = "slm_output_kept"
 # Attribute of a tensor that a layer is given: its _Again, and the tensors to compute it from.
 _AGAIN = "slm_again"
 
@@ -87,10 +92,12 @@ def _lora_forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return plain
     (name,) = self.active_adapters
     base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-    again, kept = getattr(x, _AGAIN, (None, (x,)))
+    again, parts = getattr(x, _AGAIN, (None, None))
     # The adapter is kept in float32 and, as under autocast, computed in what the layer is computed in.
     low, high = a.to(x.dtype), b.to(x.dtype)
-    y: Tensor = _Lora.apply(x, base.weight, base.bias, low, high, self.scaling[name], again, kept)  # type: ignore[no-untyped-call]
+    y: Tensor = _Lora.apply(  # type: ignore[no-untyped-call]
+        x, base.weight, base.bias, low, high, self.scaling[name], again, parts, getattr(self, _OUTPUT_KEPT, False)
+    )
     return y
 
 
@@ -103,19 +110,23 @@ class _Lora(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float,
-        again: _Again | None, kept: Sequence[Tensor],
+        again: _Again | None, parts: Sequence[Tensor] | None, output_kept: bool,
     ) -> Tensor:  # fmt: skip
-        y = nn.functional.linear(x, weight, bias)
-        low = x.flatten(0, -2) @ a.t()
-        y.view(-1, y.shape[-1]).addmm_(low, b.t(), alpha=scale)
-        ctx.save_for_backward(weight, a, b, low, *kept)
+        rows, shape = x.flatten(0, -2), (*x.shape[:-1], len(weight))
+        y = kept(shape, x) if output_kept else x.new_empty(shape)
+        torch.mm(rows, weight.t(), out=y.view(-1, len(weight)))
+        if bias is not None:
+            y += bias
+        low = torch.mm(rows, a.t(), out=kept((len(rows), len(a)), x))
+        y.view(-1, len(weight)).addmm_(low, b.t(), alpha=scale)
+        ctx.save_for_backward(weight, a, b, low, *([keep(x)] if parts is None else parts))
         ctx.scale, ctx.again = scale, again
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, a, b, low, *kept = ctx.saved_tensors
-        x = kept[0] if ctx.again is None else ctx.again.make(ctx.again, *kept)
+        weight, a, b, low, *parts = ctx.saved_tensors
+        x = parts[0] if ctx.again is None else ctx.again.make(ctx.again, *parts)
         grads = grad.flatten(0, -2)
         grad_low = (grads @ b).mul_(ctx.scale)
         grad_a = grad_low.t() @ x.flatten(0, -2)
@@ -123,16 +134,16 @@ class _Lora(torch.autograd.Function):
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = (grads @ weight).addmm_(grad_low, a).view(x.shape)
-        return grad_x, None, None, grad_a, grad_b, None, None, None
+        return grad_x, None, None, grad_a, grad_b, None, None, None, None
 
 
 def _norm_forward(self: Any, x: Tensor) -> Tensor:
     offset, epsilon = _NORMS[type(self).__name__]
     weight = self.weight if offset == 0 else self.weight.float() + offset
-    again = _Again(_normed_again)
+    again, inside = _Again(_normed_again), keep(x)
     y: Tensor
-    y, inverse = _Norm.apply(x, weight, getattr(self, epsilon), again)  # type: ignore[no-untyped-call]
-    setattr(y, _AGAIN, (again, (x.detach(), weight, inverse)))
+    y, inverse = _Norm.apply(x, inside, weight, getattr(self, epsilon), again)  # type: ignore[no-untyped-call]
+    setattr(y, _AGAIN, (again, (inside, weight, inverse)))
     return y
 
 
@@ -147,13 +158,19 @@ def _normed_again(again: _Again, x: Tensor, weight: Tensor, inverse: Tensor) -> 
 
 
 class _Norm(torch.autograd.Function):
-    """RMSNorm with a frozen weight, over the last dimension, in float32: w x / √(mean(x²) + ε); and 1 / √(…)."""
+    """RMSNorm with a frozen weight, over the last dimension, in float32: w x / √(mean(x²) + ε); and 1 / √(…).
+
+    `inside` is x as it is kept for the backward pass.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, again: _Again) -> tuple[Tensor, Tensor]:
-        square = torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True).square_()
-        inverse = square.div_(x.shape[-1]).add_(epsilon).rsqrt_()
-        ctx.save_for_backward(x, weight, inverse)
+    def forward(
+        ctx: Any, x: Tensor, inside: Tensor, weight: Tensor, epsilon: float, again: _Again
+    ) -> tuple[Tensor, Tensor]:
+        inverse = kept((*x.shape[:-1], 1), x, torch.float32)
+        torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True, out=inverse)
+        inverse.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        ctx.save_for_backward(inside, weight, inverse)
         ctx.mark_non_differentiable(inverse)
         ctx.again = again
         return _normed(x, weight, inverse), inverse
@@ -166,7 +183,7 @@ class _Norm(torch.autograd.Function):
         inner = grad * weight.float()
         along = torch.linalg.vecdot(inner, full)[..., None]
         along.mul_(inverse).mul_(inverse).mul_(inverse).div_(x.shape[-1])
-        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None, None
+        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None, None, None
 
 
 def _activation(module: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor], dict[str, Any]] | None:
@@ -192,9 +209,9 @@ def _gated_in_one_forward(self: Any, hidden_states: Tensor) -> Tensor:
 
 def _gated(gate: Tensor, up: Tensor, module: Any) -> Tensor:
     activation = _activation(module)
-    again = _Again(partial(_gated_again, activation))
-    y: Tensor = _Gated.apply(gate, up, activation, again)  # type: ignore[no-untyped-call]
-    setattr(y, _AGAIN, (again, (gate.detach(), up.detach())))
+    again, inside = _Again(partial(_gated_again, activation)), (keep(gate), keep(up))
+    y: Tensor = _Gated.apply(gate, up, inside, activation, again)  # type: ignore[no-untyped-call]
+    setattr(y, _AGAIN, (again, inside))
     return y
 
 
@@ -205,12 +222,17 @@ def _gated_again(activation: Any, again: _Again, gate: Tensor, up: Tensor) -> Te
 
 
 class _Gated(torch.autograd.Function):
-    """activation(gate) · up; the activation is computed again in the backward pass instead of kept."""
+    """activation(gate) · up; the activation is computed again in the backward pass instead of kept.
+
+    `inside` are gate and up as they are kept.
+    """
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor, activation: Any, again: _Again) -> Tensor:
+    def forward(
+        ctx: Any, gate: Tensor, up: Tensor, inside: tuple[Tensor, Tensor], activation: Any, again: _Again
+    ) -> Tensor:
         function, _, options = activation
-        ctx.save_for_backward(gate, up)
+        ctx.save_for_backward(*inside)
         ctx.activation, ctx.again = activation, again
         out: Tensor = function(gate, **options)
         return out.mul_(up)
@@ -222,4 +244,4 @@ class _Gated(torch.autograd.Function):
         activated, ctx.again.shared = ctx.again.shared, None
         if activated is None:  # the layer behind did not need it
             activated = function(gate, **options)
-        return gradient(grad * up, gate, **options), activated.mul_(grad), None, None
+        return gradient(grad * up, gate, **options), activated.mul_(grad), None, None, None

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slm.models.lora import plain_model
+
 _CHUNK_BYTES = 48 * 2**20
 _CHUNK_ROWS = 128  # at least: the weights are read once for each chunk
 _LABELS = "slm_labels"
@@ -34,7 +36,7 @@ def fuse_head(model: Any) -> None:
 @contextmanager
 def labelled(model: Any, labels: Tensor) -> Iterator[bool]:
     """While entered, the output layer takes `labels` [targets]; yields whether it does. If not, it gives logits."""
-    head = getattr(model, "module", model).get_output_embeddings()  # DDP has the model as `module`
+    head = plain_model(model).get_output_embeddings()
     fused = hasattr(head, _LABELS)
     if fused:
         setattr(head, _LABELS, labels)

@@ -111,6 +111,12 @@ def load_adapter(model: Any, folder: Path) -> Any:
     return adapted
 
 
+def plain_model(model: Any) -> Any:
+    """The transformers model itself, without what DDP and PEFT have put around it."""
+    inner = getattr(model, "module", model)
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
 def _unfit(model: Any, folder: Path, problem: str, expected: str | None = None) -> ModelError:
     return ModelError(
         f"the adapter does not fit the model: {problem}",

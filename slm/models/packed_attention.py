@@ -19,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from slm.models.arena import keep, kept
 from slm.models.attention import Layout, packed_mask
 from slm.models.gpu_attention import fastest_on_gpu
 
@@ -70,27 +71,29 @@ class PackPlan:
         real = step < count[:, None]
         return tokens, tokens[(first[:, None] + step).clamp(max=len(tokens) - 1)], real
 
-    def window_mask(self, queries: slice, keys: slice, window: int | None) -> Tensor | None:
-        """Additive float32 mask [1, 1, queries, keys] of a sliding window; None where all keys are within it."""
+    def window_mask(self, queries: slice, keys: slice, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """Additive mask [1, 1, queries, keys] of a sliding window; None where all keys are within it."""
         position = self.layout.position
         if window is None or queries.start == queries.stop or keys.start == keys.stop:
             return None
         if int(position[queries.stop - 1 if keys == queries else slice(queries.start, queries.stop)].max()) < window:
             return None
-        return self._mask((queries.start, queries.stop, keys.start, window), position[queries], position[keys], window)
+        key = (queries.start, queries.stop, keys.start, window, dtype)
+        return self._mask(key, position[queries], position[keys], window, dtype)
 
-    def own_mask(self, window: int | None) -> Tensor | None:
+    def own_mask(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
         """The same for the branches over themselves, [1, 1, longest, longest]."""
         longest = self.own[1].shape[1]
         if window is None or longest <= window:
             return None
         step = torch.arange(longest)
-        return self._mask(("own", window), step, step, window)
+        return self._mask(("own", window, dtype), step, step, window, dtype)
 
-    def _mask(self, key: Any, queries: Tensor, keys: Tensor, window: int) -> Tensor:
+    def _mask(self, key: Any, queries: Tensor, keys: Tensor, window: int, dtype: torch.dtype) -> Tensor:
         if key not in self.masks:
             back = queries[:, None] - keys[None, :]
-            self.masks[key] = torch.zeros(back.shape).masked_fill((back < 0) | (back >= window), _NEVER)[None, None]
+            unseen = (back < 0) | (back >= window)
+            self.masks[key] = torch.zeros(back.shape).masked_fill(unseen, _NEVER).to(dtype)[None, None]
         mask: Tensor = self.masks[key]
         return mask
 
@@ -155,38 +158,37 @@ class _Packed(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, plan: PackPlan, window: int | None, scale: float
     ) -> Tensor:
-        q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
-        out = torch.empty(q.shape, dtype=q.dtype)
-        lse = torch.empty(q.shape[:2], dtype=torch.float32)
+        q, k, v = (keep(one[0].transpose(0, 1)) for one in (query, key, value))
+        out = kept(q.shape, q)
+        lse = kept(q.shape[:2], q, torch.float32)
         if len(plan.own[0]):
             _own_forward(q, k, v, out, lse, plan, window, scale)
         for queries, keys, causal in _parts(plan):
-            mask, lay = plan.window_mask(queries, keys, window), _Rows(causal, k.shape[1], q.shape[1])
+            mask, lay = plan.window_mask(queries, keys, window, q.dtype), _Rows(causal, k.shape[1], q.shape[1])
             seen, seen_lse = _flash(
                 lay.queries(q[queries]), _heads(k[keys]), _heads(v[keys]), 0.0, causal and mask is None,
-                attn_mask=lay.mask(mask, q.dtype), scale=scale,
+                attn_mask=lay.mask(mask), scale=scale,
             )  # fmt: skip
             seen, seen_lse = lay.tokens(seen), lay.tokens(seen_lse)
             if causal:
                 out[queries], lse[queries] = seen, seen_lse
             else:
                 _merge(out[queries], lse[queries], seen, seen_lse)
-        ctx.save_for_backward(query, key, value, out, lse)
+        ctx.save_for_backward(q, k, v, out, lse)
         ctx.plan, ctx.window, ctx.scale = plan, window, scale
         return out[None]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out, lse = ctx.saved_tensors
+        q, k, v, out, lse = ctx.saved_tensors
         plan, window, scale = ctx.plan, ctx.window, ctx.scale
-        q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
         grads = [torch.zeros(one.shape, dtype=one.dtype) for one in (q, k, v)]
         for queries, keys, causal in _parts(plan):
-            mask, lay = plan.window_mask(queries, keys, window), _Rows(causal, k.shape[1], q.shape[1])
+            mask, lay = plan.window_mask(queries, keys, window, q.dtype), _Rows(causal, k.shape[1], q.shape[1])
             grad_q, grad_k, grad_v = _flash_backward(
                 lay.queries(grad[0, queries]), lay.queries(q[queries]), _heads(k[keys]), _heads(v[keys]),
                 lay.queries(out[queries]), lay.queries(lse[queries]), 0.0, causal and mask is None,
-                attn_mask=lay.mask(mask, q.dtype), scale=scale,
+                attn_mask=lay.mask(mask), scale=scale,
             )  # fmt: skip
             grads[0][queries] += lay.tokens(grad_q)
             grads[1][keys] += grad_k[0].transpose(0, 1)
@@ -232,20 +234,14 @@ class _Rows:
         by_group = rows[0].view(self.groups, self.heads // self.groups, -1, *rows.shape[3:])
         return by_group.movedim(2, 0).flatten(1, 2)
 
-    def mask(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    def mask(self, mask: Tensor | None) -> Tensor | None:
         """A mask [1, 1, tokens, keys] for these rows."""
-        if mask is None:
-            return None
-        return mask.to(dtype) if self.causal else mask.to(dtype).repeat(1, 1, self.heads // self.groups, 1)
+        return mask if mask is None or self.causal else mask.repeat(1, 1, self.heads // self.groups, 1)
 
 
 def _heads(tokens: Tensor) -> Tensor:
     """[tokens, heads, d] as a batch of one, [1, heads, tokens, d]."""
     return tokens.transpose(0, 1)[None]
-
-
-def _as(mask: Tensor | None, like: Tensor) -> Tensor | None:
-    return mask if mask is None else mask.to(like.dtype)
 
 
 def _merge(out: Tensor, lse: Tensor, more: Tensor, more_lse: Tensor) -> None:
@@ -260,9 +256,9 @@ def _own_forward(
 ) -> None:
     """Branches over themselves, padded to the longest; padding stands behind, where no real query looks."""
     tokens, by_branch, real = plan.own
-    mask = plan.own_mask(window)
+    mask = plan.own_mask(window, q.dtype)
     seen, seen_lse = _flash(
-        *(one[by_branch].transpose(1, 2) for one in (q, k, v)), 0.0, mask is None, attn_mask=_as(mask, q), scale=scale
+        *(one[by_branch].transpose(1, 2) for one in (q, k, v)), 0.0, mask is None, attn_mask=mask, scale=scale
     )
     out[tokens] = seen.transpose(1, 2)[real]
     lse[tokens] = seen_lse.transpose(1, 2)[real]
@@ -273,13 +269,13 @@ def _own_backward(
     plan: PackPlan, window: int | None, scale: float,
 ) -> None:  # fmt: skip
     tokens, by_branch, real = plan.own
-    mask = plan.own_mask(window)
+    mask = plan.own_mask(window, q.dtype)
     # What stands in for padding must weigh nothing: no gradient comes in, and exp(score - lse) is 0.
     padded_grad = grad[by_branch].masked_fill(~real[..., None, None], 0.0)
     padded_lse = lse[by_branch].masked_fill(~real[..., None], -_NEVER)
     parts = _flash_backward(
         padded_grad.transpose(1, 2), *(one[by_branch].transpose(1, 2) for one in (q, k, v, out)),
-        padded_lse.transpose(1, 2), 0.0, mask is None, attn_mask=_as(mask, q), scale=scale,
+        padded_lse.transpose(1, 2), 0.0, mask is None, attn_mask=mask, scale=scale,
     )  # fmt: skip
     for whole, part in zip(grads, parts, strict=True):
         whole[tokens] += part.transpose(1, 2)[real]

@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slm.models.arena import remembering
 from slm.models.head_loss import labelled
+from slm.models.lora import plain_model
 from slm.models.packed_attention import packed_inputs
 from slm.train.pack import PackTensors
 
@@ -25,8 +27,15 @@ def summed_loss(model: Any, config: Any, tensors: PackTensors, *, dtype: torch.d
         position = (mask.cumsum(-1) - 1).clamp(min=0)
         inputs = {"attention_mask": mask, "position_ids": position, "logits_to_keep": tensors.labels.shape[1]}
     labels = tensors.labels.flatten()
-    with labelled(model, labels) as fused:
+    with labelled(model, labels) as fused, remembering(_leaves_much(model, labels)):
         out: Tensor = model(input_ids=tensors.input_ids, use_cache=False, **inputs).logits
     if fused:
         return out.sum()
     return torch.nn.functional.cross_entropy(out.flatten(0, 1).float(), labels, ignore_index=-100, reduction="sum")
+
+
+def _leaves_much(model: Any, labels: Tensor) -> bool:
+    """Whether the forward pass keeps its activations, on the CPU, for a backward pass."""
+    if labels.device.type != "cpu" or not torch.is_grad_enabled():
+        return False
+    return not any(getattr(layer, "gradient_checkpointing", False) for layer in plain_model(model).get_decoder().layers)

@@ -13,7 +13,7 @@ from torch import Tensor
 from slm.errors import RecipeError
 from slm.models.fused import fuse
 from slm.models.load import load_model
-from slm.models.lora import add_lora
+from slm.models.lora import add_lora, plain_model
 from slm.models.packed_attention import NAME, packed_attention, use_packed_attention
 from slm.recipe import Recipe, TrainSection
 
@@ -91,7 +91,7 @@ def _recompute(model: Any) -> None:
         # The name that all releases of transformers 5 have; new ones ask for another.
         warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable", category=FutureWarning)
         # Not the reentrant kind: that needs an input with a gradient, and a model with an adapter has none.
-        _plain(model).gradient_checkpointing_enable({"use_reentrant": False})
+        plain_model(model).gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _compile_layers(model: Any, train: TrainSection) -> None:
@@ -101,13 +101,8 @@ def _compile_layers(model: Any, train: TrainSection) -> None:
         from transformers import AttentionInterface
 
         AttentionInterface.register(NAME, torch.compiler.disable(packed_attention))  # type: ignore[no-untyped-call]
-    for layer in _plain(model).get_decoder().layers:
+    for layer in plain_model(model).get_decoder().layers:
         layer.compile(dynamic=True)
-
-
-def _plain(model: Any) -> Any:
-    """The transformers model, with or without PEFT around it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _need_compiler() -> None:

@@ -17,6 +17,7 @@ from transformers import AttentionInterface
 
 from slm.errors import ModelError
 from slm.generate.local.cache import ContextCache, SlotCache
+from slm.models.lora import plain_model
 
 NAME = "slm_answering"
 # Architectures (`config.model_type`) whose attention layers hand everything that matters to the attention function.
@@ -210,9 +211,9 @@ def _cap(scores: Tensor, softcap: float | None) -> Tensor:
     return scores if softcap is None else scores.div_(softcap).tanh_().mul_(softcap)
 
 
-def plain_model(model: Any) -> Any:
-    """The transformers model, with or without PEFT around it. Raises ModelError for an unknown architecture."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+def known_model(model: Any) -> Any:
+    """The transformers model, without what is around it. Raises ModelError for an unknown architecture."""
+    plain = plain_model(model)
     if plain.config.model_type not in _KNOWN:
         raise ModelError(
             f"answers of architecture {plain.config.model_type!r} cannot be generated here",

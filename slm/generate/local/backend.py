@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from slm.generate.local.attention import answering, plain_model
+from slm.generate.local.attention import answering, known_model
 from slm.generate.local.cache import ContextCache, SlotCache
 from slm.generate.local.inputs import step_inputs
 from slm.generate.local.schedule import Question, Queue
@@ -28,7 +28,7 @@ class LocalBackend:
 
     def __init__(self, model: Any, renderer: Renderer, *, max_new_tokens: int, batch_size: int) -> None:
         """`model` may be in training: `generate` leaves it as it was. Raises ModelError for an unknown architecture."""
-        self.model = plain_model(model)
+        self.model = known_model(model)
         self.renderer = renderer
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size

@@ -1,0 +1,80 @@
+"""Memory on the CPU for what a forward pass leaves to its backward pass: large blocks, filled in order, used every step.
+
+Left to the C library, tensors that last until the backward pass and those that last for one operation lie side by side
+among thousands of small objects, and the gaps between them are seldom of use: a training process took twice what its
+tensors had, and lost time on fresh pages. Here what lasts stands apart, so that the rest of memory is empty again after
+each layer. A GPU needs none of this; PyTorch manages its memory so by itself.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_BLOCK_BYTES = 64 * 2**20
+_ALIGNMENT = 64  # bytes, as PyTorch's own tensors
+
+
+class _Arena:
+    """Blocks of bytes, of which the first `_full` are used up and the next one up to `_used`."""
+
+    def __init__(self) -> None:
+        self._blocks: list[np.ndarray[tuple[int], np.dtype[np.uint8]]] = []
+        self._full = self._used = 0
+
+    def rewind(self) -> None:
+        """Begin with the first block again. A block in which a tensor still lies is left to that tensor."""
+        self._blocks = [block for block in self._blocks if sys.getrefcount(block) <= _UNUSED]
+        self._full = self._used = 0
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """A tensor with undefined values. It keeps its block from being used again for as long as it lives."""
+        size = math.prod(shape) * dtype.itemsize
+        while self._full < len(self._blocks) and self._used + size > len(self._blocks[self._full]):
+            self._full, self._used = self._full + 1, 0
+        if self._full == len(self._blocks):
+            self._blocks.append(np.empty(max(size, _BLOCK_BYTES), np.uint8))
+        part = self._blocks[self._full][self._used : self._used + size]
+        self._used += -(-size // _ALIGNMENT) * _ALIGNMENT
+        return torch.from_numpy(part).view(dtype).view(*shape)
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether a tensor lies in one of the blocks."""
+        address = tensor.data_ptr()
+        return any(0 <= address - block.__array_interface__["data"][0] < len(block) for block in self._blocks[: self._full + 1])
+
+
+# How often a block is referred to in `rewind` where nothing lies in it; a tensor in it adds one.
+_UNUSED = [sys.getrefcount(block) for block in [np.empty(1, np.uint8)]][0]
+_arena = _Arena()
+_open = False
+
+
+@contextmanager
+def remembering(wanted: bool) -> Iterator[None]:
+    """While entered, and if `wanted`, `kept` and `keep` take memory that is used again at the next time."""
+    global _open
+    _arena.rewind()
+    _open = wanted
+    try:
+        yield
+    finally:
+        _open = False
+
+
+def kept(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor for values that the backward pass needs, with undefined values, of the dtype of `like` or another."""
+    dtype = dtype or like.dtype
+    return _arena.empty(shape, dtype) if _open else torch.empty(*shape, dtype=dtype, device=like.device)
+
+
+def keep(tensor: Tensor) -> Tensor:
+    """The tensor, detached, or its copy where it should lie."""
+    tensor = tensor.detach()
+    if not _open or _arena.holds(tensor):
+        return tensor
+    return _arena.empty(tensor.shape, tensor.dtype).copy_(tensor)
