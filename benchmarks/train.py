@@ -37,7 +37,11 @@ OURS = {"ours": "slm, contexts shared", "padded": "slm, padded batches (train.pa
 SYSTEMS = OURS | {name: setting.about for name, setting in SETTINGS.items()}
 DEFAULT = ["ours", "padded", "trl", "trl-single", "trl-packed"]
 # What `slm.models.allocator` asks of glibc in our processes, as TRL's users could ask for it in the environment.
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "2147483647"}
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "2147483647",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
+}
 
 
 def main() -> int:

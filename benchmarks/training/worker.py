@@ -3,16 +3,21 @@
 import sys
 from pathlib import Path
 
+from slm.models.allocator import restart_without_cache
 from training.job import read_job
 from training.record import Recorder
+
+OURS = ("start", "ours", "padded")
 
 
 def main() -> None:
     """Train the job of FOLDER; `start` draws the adapter's first values instead, which measures the model alone."""
     system, folder = sys.argv[1], Path(sys.argv[2])
+    if system in OURS:
+        restart_without_cache()
     job = read_job(folder)
     recorder = Recorder(folder, system, job.device)
-    if system in ("start", "ours", "padded"):
+    if system in OURS:
         from training import ours
 
         if system == "start":

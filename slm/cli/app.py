@@ -28,6 +28,10 @@ app.add_typer(sql.sql_app, name="sql")
 
 def main() -> None:
     """Run the command line; bad input ends with exit code 2, a failed job with 1, both without a traceback."""
+    if sys.argv[1:2] in (["train"], ["run"]):
+        from slm.models.allocator import restart_without_cache
+
+        restart_without_cache()
     try:
         app()
     except SlmError as error:

@@ -1,4 +1,4 @@
-"""Memory on the CPU for what a forward pass leaves to its backward pass: large blocks, filled in order, used every step.
+"""Memory on the CPU for what a forward pass leaves to its backward pass: large blocks, filled in order, step by step.
 
 Left to the C library, tensors that last until the backward pass and those that last for one operation lie side by side
 among thousands of small objects, and the gaps between them are seldom of use: a training process took twice what its
@@ -10,12 +10,13 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 256 * 2**20  # what is not used of a block takes no memory
 _ALIGNMENT = 64  # bytes, as PyTorch's own tensors
 
 
@@ -28,7 +29,8 @@ class _Arena:
 
     def rewind(self) -> None:
         """Begin with the first block again. A block in which a tensor still lies is left to that tensor."""
-        self._blocks = [block for block in self._blocks if sys.getrefcount(block) <= _UNUSED]
+        references = _references(self._blocks)
+        self._blocks = [block for block, count in zip(self._blocks, references, strict=True) if count <= _UNUSED]
         self._full = self._used = 0
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -45,11 +47,17 @@ class _Arena:
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in one of the blocks."""
         address = tensor.data_ptr()
-        return any(0 <= address - block.__array_interface__["data"][0] < len(block) for block in self._blocks[: self._full + 1])
+        return any(
+            0 <= address - block.__array_interface__["data"][0] < len(block) for block in self._blocks[: self._full + 1]
+        )
 
 
-# How often a block is referred to in `rewind` where nothing lies in it; a tensor in it adds one.
-_UNUSED = [sys.getrefcount(block) for block in [np.empty(1, np.uint8)]][0]
+def _references(blocks: Sequence[Any]) -> list[int]:
+    """How often each block is referred to; every tensor that lies in it adds one."""
+    return [sys.getrefcount(block) for block in blocks]
+
+
+_UNUSED = _references([np.empty(1, np.uint8)])[0]
 _arena = _Arena()
 _open = False
 

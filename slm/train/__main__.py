@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from slm.errors import SlmError
+from slm.models.allocator import restart_without_cache
 from slm.recipe import load_recipe
 from slm.train import train
 
@@ -25,4 +26,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    restart_without_cache()
     sys.exit(main())
