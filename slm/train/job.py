@@ -1,6 +1,5 @@
 """`slm train`: from a recipe to trained weights with their card. Work already done is not done again."""
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
 from slm.records import Example
 from slm.tasks import Renderer, TextToSql, prompts_digest
+from slm.train.summary import read_json
 
 if TYPE_CHECKING:
     from slm.train.encode import Encoded
@@ -35,11 +35,8 @@ def training_data(recipe: Recipe) -> Dataset:
 
 
 def read_card(run: RunFolder) -> dict[str, Any] | None:
-    """The card of a finished training; None while there is none."""
-    if not run.card.is_file():
-        return None
-    card: dict[str, Any] = json.loads(run.card.read_text())
-    return card
+    """The card of a finished training; None while there is none. Raises DataError for a damaged one."""
+    return read_json(run.card) if run.card.is_file() else None
 
 
 def weights_hash(run: RunFolder) -> str | None:

@@ -51,7 +51,7 @@ class Meters:
     def finish(self, packs: Sequence[Pack], seconds: float) -> dict[str, float | int | None]:
         """The figures of a step of `seconds` whose `packs` all processes shared; every process must call it.
 
-        `target_tokens_per_s`, `tokens_per_s` (real), `padded_tokens_per_s` (with padding), over all processes.
+        `target_tokens_per_s` and `padded_tokens_per_s` (computed tokens, with padding), over all processes.
         `mfu`: operations that the model needs over the measured peak of all devices; `hfu` counts activations that are
         computed again, too. `data_wait` and `transfer` (shares of the step's time, 0 to 1) and `peak_memory_mb` are
         each those of the process with the most.
@@ -66,7 +66,6 @@ class Meters:
         needed = flops.forward + flops.backward
         return {
             "target_tokens_per_s": round(sum(pack.target_tokens for pack in packs) / seconds, 1),
-            "tokens_per_s": round(sum(pack.tokens for pack in packs) / seconds, 1),
             "padded_tokens_per_s": round(sum(pack.padded_tokens for pack in packs) / seconds, 1),
             "mfu": round(needed / seconds / self._peak, 4),
             "hfu": round((needed + flops.recompute) / seconds / self._peak, 4),
