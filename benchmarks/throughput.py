@@ -117,8 +117,13 @@ def measure(model: Any, recipe: Recipe, packs: list[Pack], device: torch.device)
     timed = packs[WARM_UP:]
     found = meters.finish(timed, seconds)
     examples = sum(sum(1 for _ in pack.examples) for pack in timed)
-    kept = ("target_tokens_per_s", "tokens_per_s", "padded_tokens_per_s", "mfu", "peak_memory_mb")
-    speed = {"steps": len(timed), "examples_per_s": round(examples / seconds, 2), "s_per_step": seconds / len(timed)}
+    kept = ("target_tokens_per_s", "padded_tokens_per_s", "mfu", "peak_memory_mb")
+    speed = {
+        "steps": len(timed),
+        "examples_per_s": round(examples / seconds, 2),
+        "s_per_step": seconds / len(timed),
+        "tokens_per_s": round(sum(pack.tokens for pack in timed) / seconds, 1),
+    }
     return speed | {key: found[key] for key in kept}
 
 

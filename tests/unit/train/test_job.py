@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from slm import provenance
-from slm.errors import JobError
-from slm.recipe import Recipe
+from slm.errors import DataError, JobError
+from slm.recipe import Recipe, RunFolder
 from slm.train import job, read_card, train
 from tiny import make_tiny_model
 
@@ -75,3 +75,10 @@ def test_processes_that_do_not_know_of_one_another_are_refused(tiny, spider, tmp
     monkeypatch.setattr("accelerate.Accelerator", lambda **_: type("Alone", (), {"num_processes": 1}))
     with pytest.raises(JobError, match="2 processes were started, but this one sees 1"):
         train(recipe_for(tiny, spider), tmp_path)
+
+
+def test_a_damaged_card_is_named(tmp_path):
+    run = RunFolder(tmp_path)
+    run.card.write_text("{")
+    with pytest.raises(DataError, match=r"card.json: not readable as JSON"):
+        read_card(run)

@@ -155,7 +155,11 @@ def test_figures_of_a_step(tmp_path):
         time.sleep(0.01)
     row = meters.finish(packs, seconds=0.5)
     assert row["target_tokens_per_s"] == sum(pack.target_tokens for pack in packs) / 0.5
-    assert row["padded_tokens_per_s"] == sum(pack.padded_tokens for pack in packs) / 0.5 > sum(pack.tokens for pack in packs) / 0.5
+    assert (
+        row["padded_tokens_per_s"]
+        == sum(pack.padded_tokens for pack in packs) / 0.5
+        > sum(pack.tokens for pack in packs) / 0.5
+    )
     assert 0.1 <= row["data_wait"] < 0.3
     assert 0.02 <= row["transfer"] < 0.2
     assert row["peak_memory_mb"] > 100
