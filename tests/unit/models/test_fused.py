@@ -47,10 +47,8 @@ def test_outputs_and_gradients_stay_the_same(family, tmp_path):
     assert "Linear" in fused
     fused_loss, fused_gradient = results(model)
     assert fused_loss == pytest.approx(loss, rel=1e-6)
-    # Tiny models magnify rounding: a gradient may be as far from that in float64 as the library's own is, and more only
-    # as far as chance goes.
-    assert error(fused_gradient, exact) <= max(4 * error(gradient, exact), 1e-4)
-    assert error(gradient, exact) <= 5e-4
+    # These models magnify rounding, so the measure is how far the library's own gradient is from that in float64.
+    assert error(fused_gradient, exact) <= 2 * error(gradient, exact) <= 1e-3
 
 
 def test_bfloat16_is_no_less_exact_than_the_library(tmp_path):
