@@ -27,6 +27,8 @@ _NORMS = {
     "Gemma2RMSNorm": (1.0, "eps"),
     "Gemma3RMSNorm": (1.0, "eps"),
 }
+# Linear layers of one module that are given the same input.
+_SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 _GATED = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP", "Gemma2MLP", "Gemma3MLP"}
 _GATED_IN_ONE = {"Phi3MLP"}
 
@@ -40,12 +42,19 @@ def fuse(model: Any) -> None:
         name = type(module).__name__
         if isinstance(module, LoraLinear) and _plain(module):
             _replace(module, _lora_forward)
+            setattr(module, _TOGETHER, _Together([module]))
         elif name in _NORMS and not module.weight.requires_grad:
             _replace(module, _norm_forward)
         elif name in _GATED | _GATED_IN_ONE and _activation(module) is not None:
             _replace(module, _gated_forward if name in _GATED else _gated_in_one_forward)
             for layer in [module.gate_proj, module.up_proj] if name in _GATED else [module.gate_up_proj]:
                 setattr(layer, _OUTPUT_KEPT, True)
+    for module in model.modules():
+        for names in _SIBLINGS:
+            layers = [getattr(module, name) for name in names if hasattr(getattr(module, name, None), _TOGETHER)]
+            together = _Together(layers)
+            for layer in layers:
+                setattr(layer, _TOGETHER, together)
 
 
 def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
@@ -65,6 +74,30 @@ class _Again:
         self.shared: Tensor | None = None
 
 
+class _Together:
+    """LoRA layers with the same input, computed by whichever is called first; the others then take their outputs.
+
+    Narrow products with the adapters are slow one by one, and the gradient of the input is added up in place.
+    """
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self.layers = layers
+        self._input: Tensor | None = None
+        self._outputs: dict[Any, Tensor] = {}
+
+    def output(self, layer: Any, x: Tensor) -> Tensor:
+        """What `layer` makes of `x`."""
+        if self._input is not x or layer not in self._outputs:
+            self._input = x
+            self._outputs = dict(zip(self.layers, _lora(self.layers, x), strict=True))
+        y = self._outputs.pop(layer)
+        if not self._outputs:
+            self._input = None
+        return y
+
+
+# Attribute of a LoRA layer: its _Together.
+_TOGETHER = "slm_together"
 # Attribute of a layer whose output the backward pass needs.
 _OUTPUT_KEPT = "slm_output_kept"
 # Attribute of a tensor that a layer is given: its _Again, and the tensors to compute it from.
@@ -90,51 +123,77 @@ def _lora_forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if self.disable_adapters or self.merged or args or kwargs:
         plain: Tensor = type(self).forward(self, x, *args, **kwargs)
         return plain
-    (name,) = self.active_adapters
-    base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-    again, parts = getattr(x, _AGAIN, (None, None))
+    together: _Together = getattr(self, _TOGETHER)
+    return together.output(self, x)
+
+
+def _lora(layers: Sequence[Any], x: Tensor) -> tuple[Tensor, ...]:
+    name = layers[0].active_adapters[0]
+    bases = [layer.base_layer for layer in layers]
     # The adapter is kept in float32 and, as under autocast, computed in what the layer is computed in.
-    low, high = a.to(x.dtype), b.to(x.dtype)
-    y: Tensor = _Lora.apply(  # type: ignore[no-untyped-call]
-        x, base.weight, base.bias, low, high, self.scaling[name], again, parts, getattr(self, _OUTPUT_KEPT, False)
+    pairs = [(layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)) for layer in layers]
+    ys: tuple[Tensor, ...] = _Lora.apply(  # type: ignore[no-untyped-call]
+        x,
+        getattr(x, _AGAIN, None),
+        any(getattr(layer, _OUTPUT_KEPT, False) for layer in layers),
+        [(base.weight, base.bias, layer.scaling[name]) for base, layer in zip(bases, layers, strict=True)],
+        *(a for a, _ in pairs),
+        *(b for _, b in pairs),
     )
-    return y
+    return ys
 
 
 class _Lora(torch.autograd.Function):
-    """y = x Wᵀ + bias + s (x Aᵀ) Bᵀ with W frozen; x [..., in], W [out, in], A [rank, in], B [out, rank].
+    """y = x Wᵀ + bias + s (x Aᵀ) Bᵀ for each layer, W frozen; x [..., in], W [out, in], A [rank, in], B [out, rank].
 
-    Kept for the backward pass is x, or what `again` computes it from.
+    `again` is how x is computed once more, and from what; without it x is kept for the backward pass. The adapters'
+    narrow products stand side by side: A and x Aᵀ are those of all layers.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float,
-        again: _Again | None, parts: Sequence[Tensor] | None, output_kept: bool,
-    ) -> Tensor:  # fmt: skip
-        rows, shape = x.flatten(0, -2), (*x.shape[:-1], len(weight))
-        y = kept(shape, x) if output_kept else x.new_empty(shape)
-        torch.mm(rows, weight.t(), out=y.view(-1, len(weight)))
-        if bias is not None:
-            y += bias
-        low = torch.mm(rows, a.t(), out=kept((len(rows), len(a)), x))
-        y.view(-1, len(weight)).addmm_(low, b.t(), alpha=scale)
-        ctx.save_for_backward(weight, a, b, low, *([keep(x)] if parts is None else parts))
-        ctx.scale, ctx.again = scale, again
-        return y
+        ctx: Any, x: Tensor, again: tuple[_Again, Sequence[Tensor]] | None, output_kept: bool,
+        frozen: Sequence[tuple[Tensor, Tensor | None, float]], *adapters: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        downs, ups = adapters[: len(frozen)], adapters[len(frozen) :]
+        rows, down = x.flatten(0, -2), downs[0] if len(downs) == 1 else torch.cat(downs)
+        low = torch.mm(rows, down.t(), out=kept((len(rows), len(down)), x))
+        ctx.ranks = [len(one) for one in downs]
+        ys = []
+        for (weight, bias, scale), up, part in zip(frozen, ups, low.split(ctx.ranks, 1), strict=True):
+            shape = (*x.shape[:-1], len(weight))
+            y = kept(shape, x) if output_kept else x.new_empty(shape)
+            torch.mm(rows, weight.t(), out=y.view(-1, len(weight)))
+            if bias is not None:
+                y += bias
+            y.view(-1, len(weight)).addmm_(part, up.t(), alpha=scale)
+            ys.append(y)
+        ctx.again, parts = (None, [keep(x)]) if again is None else again
+        weights = [weight for weight, _, _ in frozen]
+        ctx.save_for_backward(low, down, *weights, *ups, *parts)
+        ctx.scales = [scale for _, _, scale in frozen]
+        return tuple(ys)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, a, b, low, *parts = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        low, down, *others = ctx.saved_tensors
+        count = len(grads)
+        weights, ups, parts = others[:count], others[count : 2 * count], others[2 * count :]
         x = parts[0] if ctx.again is None else ctx.again.make(ctx.again, *parts)
-        grads = grad.flatten(0, -2)
-        grad_low = (grads @ b).mul_(ctx.scale)
-        grad_a = grad_low.t() @ x.flatten(0, -2)
-        grad_b = (low.t() @ grads).mul_(ctx.scale).t()  # this way round the product is twice as fast
+        rows = [grad.flatten(0, -2) for grad in grads]
+        grad_low, grad_ups = torch.empty_like(low), []
+        layers = zip(rows, ups, ctx.scales, low.split(ctx.ranks, 1), grad_low.split(ctx.ranks, 1), strict=True)
+        for grad, up, scale, part, grad_part in layers:
+            torch.mm(grad, up, out=grad_part).mul_(scale)
+            grad_ups.append((part.t() @ grad).mul_(scale).t())  # this way round the product is twice as fast
+        grad_downs = (grad_low.t() @ x.flatten(0, -2)).split(ctx.ranks)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grads @ weight).addmm_(grad_low, a).view(x.shape)
-        return grad_x, None, None, grad_a, grad_b, None, None, None, None
+            grad_x = rows[0] @ weights[0]
+            for grad, weight in zip(rows[1:], weights[1:], strict=True):
+                grad_x.addmm_(grad, weight)
+            grad_x = grad_x.addmm_(grad_low, down).view(x.shape)
+        return grad_x, None, None, None, *grad_downs, *grad_ups
 
 
 def _norm_forward(self: Any, x: Tensor) -> Tensor:
@@ -142,7 +201,7 @@ def _norm_forward(self: Any, x: Tensor) -> Tensor:
     weight = self.weight if offset == 0 else self.weight.float() + offset
     again, inside = _Again(_normed_again), keep(x)
     y: Tensor
-    y, inverse = _Norm.apply(x, inside, weight, getattr(self, epsilon), again)  # type: ignore[no-untyped-call]
+    y, inverse = _Norm.apply(x, inside, weight, getattr(self, epsilon))  # type: ignore[no-untyped-call]
     setattr(y, _AGAIN, (again, (inside, weight, inverse)))
     return y
 
@@ -151,10 +210,8 @@ def _normed(x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
     return (x.float() * inverse).mul_(weight).to(x.dtype)
 
 
-def _normed_again(again: _Again, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
-    if again.shared is None:  # the first of the layers behind the norm
-        again.shared = _normed(x, weight, inverse)
-    return again.shared
+def _normed_again(_again: _Again, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
+    return _normed(x, weight, inverse)
 
 
 class _Norm(torch.autograd.Function):
@@ -164,26 +221,22 @@ class _Norm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, inside: Tensor, weight: Tensor, epsilon: float, again: _Again
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, inside: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         inverse = kept((*x.shape[:-1], 1), x, torch.float32)
         torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True, out=inverse)
         inverse.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(inside, weight, inverse)
         ctx.mark_non_differentiable(inverse)
-        ctx.again = again
         return _normed(x, weight, inverse), inverse
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
-        ctx.again.shared = None
         full = x.float()
         inner = grad * weight.float()
         along = torch.linalg.vecdot(inner, full)[..., None]
         along.mul_(inverse).mul_(inverse).mul_(inverse).div_(x.shape[-1])
-        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None, None, None
+        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None, None
 
 
 def _activation(module: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor], dict[str, Any]] | None:
