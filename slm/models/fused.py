@@ -160,7 +160,7 @@ class _Lora(torch.autograd.Function):
         low = torch.mm(rows, down.t(), out=kept((len(rows), len(down)), x))
         ctx.ranks = [len(one) for one in downs]
         ys = []
-        for (weight, bias, scale), up, part in zip(frozen, ups, low.split(ctx.ranks, 1), strict=True):
+        for (weight, bias, scale), up, part in zip(frozen, ups, torch.split(low, ctx.ranks, 1), strict=True):
             shape = (*x.shape[:-1], len(weight))
             y = kept(shape, x) if output_kept else x.new_empty(shape)
             torch.mm(rows, weight.t(), out=y.view(-1, len(weight)))
@@ -182,11 +182,13 @@ class _Lora(torch.autograd.Function):
         x = parts[0] if ctx.again is None else ctx.again.make(ctx.again, *parts)
         rows = [grad.flatten(0, -2) for grad in grads]
         grad_low, grad_ups = torch.empty_like(low), []
-        layers = zip(rows, ups, ctx.scales, low.split(ctx.ranks, 1), grad_low.split(ctx.ranks, 1), strict=True)
+        layers = zip(
+            rows, ups, ctx.scales, torch.split(low, ctx.ranks, 1), torch.split(grad_low, ctx.ranks, 1), strict=True
+        )
         for grad, up, scale, part, grad_part in layers:
             torch.mm(grad, up, out=grad_part).mul_(scale)
             grad_ups.append((part.t() @ grad).mul_(scale).t())  # this way round the product is twice as fast
-        grad_downs = (grad_low.t() @ x.flatten(0, -2)).split(ctx.ranks)
+        grad_downs = torch.split(grad_low.t() @ x.flatten(0, -2), ctx.ranks)
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = rows[0] @ weights[0]

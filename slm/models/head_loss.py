@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from slm.models.lora import plain_model
 
-_CHUNK_BYTES = 48 * 2**20
+_CHUNK_BYTES = 24 * 2**20
 _CHUNK_ROWS = 128  # at least: the weights are read once for each chunk
 _LABELS = "slm_labels"
 
@@ -81,6 +81,8 @@ class _HeadLoss(torch.autograd.Function):
                 chances = shares.mul_(counted / total)
                 chances.scatter_add_(1, target, -counted.float())
                 grad[part] = chances.to(weight.dtype) @ weight
+                del chances
+            del logits, shares  # before the next chunk takes as much
         ctx.save_for_backward(grad)
         return losses
 
