@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 quickstart: $(READY)  ## tune SmolLM2-135M on the embedded suite and publish the leaderboard
 	$(BIN)/slm run recipes/quickstart.yaml
 
+# A process on each core, with one thread: two processes with two threads each would wait for one another.
 test: check  ## static checks, then every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .
