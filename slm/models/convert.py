@@ -26,6 +26,17 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
     Raises ModelError for a file that is not GGUF or an architecture that transformers does not know, DiskFullError.
     """
+    model, tokenizer = read_gguf(gguf)
+    with quiet_transformers(), _conversion_errors(gguf):
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=_stored(model.state_dict()))
+
+
+def read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """(model, tokenizer) of a GGUF file: a transformers model in evaluation mode, all its weights in float32.
+
+    Raises ModelError for a file that is not GGUF or an architecture that transformers does not know.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     _check_magic(gguf)
@@ -34,7 +45,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         "gguf_file": gguf.name,
         "local_files_only": True,
     }
-    with quiet_transformers(), Meter(f"convert {gguf.name}", 3, unit="steps") as meter, _conversion_errors(gguf):
+    with quiet_transformers(), Meter(f"read {gguf.name}", 2, unit="steps") as meter, _conversion_errors(gguf):
         tokenizer = AutoTokenizer.from_pretrained(**where)
         _mend_pre_tokenizer(tokenizer, gguf)
         meter.advance(note="tokenizer read")
@@ -44,9 +55,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
             model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=unpack)
         meter.advance(note="weights unpacked")
         tokenizer.model_max_length = model.config.max_position_embeddings
-        tokenizer.save_pretrained(folder)
-        model.save_pretrained(folder, state_dict=_stored(model.state_dict()))
-        meter.advance(note="saved")
+    return model.eval(), tokenizer
 
 
 def _stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
