@@ -20,8 +20,28 @@ if TYPE_CHECKING:
     from slm.models.load import Dtype
 
 Kind = Literal["adapter", "merged", "nf4", "int8", "gguf"]
+Quant = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+# How weights that are not quantized are stored; `base`: each as the base model's file has it.
+StoredDtype = Literal["base", "float32", "bfloat16", "float16"]
 GGUF_FILE = "model.gguf"
 _FORM, _RECIPE, _CARD = "form.json", "recipe.yaml", "README.md"
+
+
+class FormSpec(Record):
+    """Which form: its kind, the type of a GGUF file's matrices, how the others store what they do not quantize."""
+
+    model_config = ConfigDict(strict=True)
+
+    kind: Kind
+    quant: Quant | None = None
+    dtype: StoredDtype = "base"
+    trimmed: bool = False
+
+    @property
+    def name(self) -> str:
+        """`merged`, `gguf-q8_0`, `nf4-trimmed`, …: what the form's folder is called."""
+        dtype = None if self.dtype == "base" else self.dtype
+        return "-".join(filter(None, [self.kind, self.quant, dtype, "trimmed" if self.trimmed else None]))
 
 
 class FileSum(Record):
@@ -33,20 +53,13 @@ class FileSum(Record):
     sha256: str
 
 
-class Form(Record):
+class Form(FormSpec):
     """`form.json`: what an exported folder holds, and what it was made from.
 
-    `quant` is the type of a GGUF file's matrices, `dtype` how the other forms store what they do not quantize.
-    `adapter` is the hex sha256 of what the run trained: its adapter, or its whole model. `base_bytes` are the files
-    of the base model that an adapter needs beside its own. `tokens` is the size of the vocabulary.
+    `adapter` is the hex sha256 of what the run trained: its adapter, or its whole model. `tokens` is the size of the
+    vocabulary. `base_bytes` are the files of the base model that an adapter needs beside its own.
     """
 
-    model_config = ConfigDict(strict=True)
-
-    kind: Kind
-    quant: str | None = None
-    trimmed: bool = False
-    dtype: str
     run: str
     model: str
     model_fingerprint: str
@@ -58,19 +71,9 @@ class Form(Record):
     versions: dict[str, str]
 
     @property
-    def name(self) -> str:
-        """`merged`, `gguf-q8_0`, `nf4-trimmed`, …: what the form's folder is called."""
-        return form_name(self.kind, self.quant, trimmed=self.trimmed)
-
-    @property
     def size_bytes(self) -> int:
         """Bytes on the disk of everything that is needed to answer."""
         return self.base_bytes + sum(file.bytes for file in self.files.values())
-
-
-def form_name(kind: Kind, quant: str | None = None, *, trimmed: bool = False) -> str:
-    """The name of a form, also before it is made."""
-    return "-".join(filter(None, [kind, quant, "trimmed" if trimmed else None]))
 
 
 def read_form(folder: Path) -> Form:
@@ -156,6 +159,9 @@ def _load_gguf(file: Path, section: ModelSection) -> tuple[Any, Any]:
     from slm.models.convert import read_gguf
 
     model, tokenizer = read_gguf(file)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.name_or_path = model.name_or_path = tokenizer.name_or_path = file.parent.name
     return model.to(getattr(torch, section.dtype)).eval(), tokenizer
 
 

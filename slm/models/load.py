@@ -98,8 +98,13 @@ def save_model(model: Any, folder: Path, *, base: Path, state: Mapping[str, torc
     """
     with atomic_folder(folder) as temporary, quiet_transformers():
         model.save_pretrained(temporary, **({} if state is None else {"state_dict": dict(state)}))
-        for path in (path for pattern in _TOKENIZER_FILES for path in base.glob(pattern)):
-            shutil.copyfile(path, temporary / path.name)
+        copy_tokenizer(base, temporary)
+
+
+def copy_tokenizer(base: Path, folder: Path) -> None:
+    """Copy the files of a model folder's tokenizer, byte by byte."""
+    for path in (path for pattern in _TOKENIZER_FILES for path in base.glob(pattern)):
+        shutil.copyfile(path, folder / path.name)
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
