@@ -49,9 +49,7 @@ def main() -> int:
 
 def _tokenize(llama: Any, renderer: Any, prompt: Prompt) -> list[int]:
     """The prompt's text, special tokens included, as llama.cpp cuts it."""
-    before, after, _ = renderer._layout(prompt.context)
-    text = before + prompt.question.strip() + after
-    return list(llama.tokenize(text.encode(), add_bos=_begins_with_bos(renderer), special=True))
+    return list(llama.tokenize(renderer.text(prompt).encode(), add_bos=_begins_with_bos(renderer), special=True))
 
 
 def _begins_with_bos(renderer: Any) -> bool:

@@ -26,11 +26,14 @@ _FILE, _CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_ma
 Encode = Callable[[Any], Iterable[Sequence[int]]]
 
 
-def trim_tokenizer(source: Path, folder: Path, encode: Encode, *, keep: Iterable[int] = ()) -> list[int]:
+def trim_tokenizer(
+    source: Path, folder: Path, encode: Encode, *, keep: Iterable[int] = (), common: int = COMMON_MERGES
+) -> list[int]:
     """Write the tokenizer of `source` with a smaller vocabulary to `folder`; the old ids that stay, in the new order.
 
     `encode` gives the token ids of every text of the task with the tokenizer it is handed; `keep` are further ids that
-    must stay. That each of the texts becomes the same tokens with the new tokenizer is checked.
+    must stay, `common` is how many merges, the first ones, stay in any case. That each of the texts becomes the same
+    tokens with the new tokenizer is checked.
     Raises ModelError for a vocabulary that is not of byte pairs, or where a text would become other tokens.
     """
     spec = json.loads((source / _FILE).read_bytes())
@@ -39,7 +42,7 @@ def trim_tokenizer(source: Path, folder: Path, encode: Encode, *, keep: Iterable
     before = [tuple(ids) for ids in encode(tokenizer)]
     named = {getattr(tokenizer, f"{name}_id") for name in _NAMED} - {None}
     used = named.union(keep, *before)
-    kept = choose_tokens(spec, used, template=str(tokenizer.chat_template or ""))
+    kept = choose_tokens(spec, used, template=str(tokenizer.chat_template or ""), common=common)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / _FILE, json.dumps(trimmed_spec(spec, kept), ensure_ascii=False, separators=(",", ":")))
     _write_rest(source, folder, spec, kept)
@@ -47,9 +50,7 @@ def trim_tokenizer(source: Path, folder: Path, encode: Encode, *, keep: Iterable
     return kept
 
 
-def choose_tokens(
-    spec: Mapping[str, Any], used: Iterable[int], *, template: str, common: int = COMMON_MERGES
-) -> list[int]:
+def choose_tokens(spec: Mapping[str, Any], used: Iterable[int], *, template: str, common: int) -> list[int]:
     """The ids that stay, in ascending order; `spec` is the content of `tokenizer.json`, `template` a chat template."""
     vocabulary: dict[str, int] = spec["model"]["vocab"]
     added = {token["content"]: int(token["id"]) for token in spec["added_tokens"]}
