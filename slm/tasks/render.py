@@ -45,10 +45,15 @@ class Renderer:
         self.end_id = self._find_end_id()
         self._layout = lru_cache(maxsize=256)(self._find_layout)
 
+    def text(self, prompt: Prompt) -> str:
+        """The prompt as one text, with the special tokens that a chat template writes."""
+        before, after, _ = self._layout(prompt.context)
+        return before + prompt.question.strip() + after
+
     def render(self, prompt: Prompt) -> Rendered:
         """Token ids of a prompt, split into the shared context and the question."""
-        before, after, shared = self._layout(prompt.context)
-        ids = self._tokenize(before + prompt.question.strip() + after)
+        shared = self._layout(prompt.context)[2]
+        ids = self._tokenize(self.text(prompt))
         split = _common_length(shared, ids)
         return Rendered(tuple(ids[:split]), tuple(ids[split:]))
 

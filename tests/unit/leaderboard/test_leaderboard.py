@@ -139,3 +139,13 @@ def test_a_page_is_stale_until_it_is_made_again(tmp_path: Path) -> None:
     assert is_stale(page, results)
     write_text(page, render_leaderboard(read_results(results)))
     assert not is_stale(page, results)
+
+
+def test_forms_have_columns_only_where_a_row_has_one() -> None:
+    plain = rows(render_leaderboard([result()]))[0]
+    assert not {"form", "MB on disk", "cold start"} & set(plain)
+    exported = result(run="e", value=0.7, form="gguf-q8_0", size_bytes=144_812_345, cold_start_s=6.14)
+    head, first, second = rows(render_leaderboard([result(), exported]))
+    places = [head.index(name) for name in ("form", "MB on disk", "cold start")]
+    assert [first[place] for place in places] == ["–", "–", "–"]
+    assert [second[place] for place in places] == ["gguf-q8_0", "145", "6.1 s"]
