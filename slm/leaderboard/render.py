@@ -49,8 +49,9 @@ def _section(results: list[Result]) -> str:
     head += ["code", "data", "model", "adapter"]
     rows = [_row(result, judged.values(), tags.values()) for result in sorted(results, key=_best_first)]
     questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
+    notes = ["", _NOT_CERTIFIED] if any(map(_uncertified, results)) else []
     return "\n".join(
-        [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
+        [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), *notes, ""]
     )
 
 
@@ -79,10 +80,20 @@ def _row(result: Result, judged: Iterable[Callable[[Result], str]], tags: Iterab
         *(_percent(result.by_tag.get(tag, {}).get(value)) for tag, value in tags),
         _tokens(result),
         _number(result.seconds_per_question, digits=2),
-        result.run,
+        f"{result.run} (not certified)" if _uncertified(result) else result.run,
         _commit(card.get("code")),
         *(_hash(card.get(key)) for key in ("data", "model", "adapter")),
     ]
+
+
+_NOT_CERTIFIED = """\
+(not certified): an exported form of that run, without a valid certificate that it answers as the run does; `slm parity`
+makes one ([docs/parity.md](docs/parity.md))."""
+
+
+def _uncertified(result: Result) -> bool:
+    """Whether it is of an exported form (`form` in its card) that no certificate (`parity`) vouches for."""
+    return "form" in result.card and result.card.get("parity") not in ("same", "equivalent")
 
 
 # Columns that a table has if any of its rows has something to show there.

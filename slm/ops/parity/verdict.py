@@ -1,0 +1,115 @@
+"""From what was measured to one word: the checks that follow from figures alone, and the verdict."""
+
+from collections.abc import Mapping, Sequence
+
+from slm.ops.parity.bounds import BOUNDS, Bounds
+from slm.ops.parity.certificate import Check, Closeness, Outcome, Paired, Verdict
+from slm.records import Generation
+from slm.records import Verdict as Judgement
+
+_UNAVAILABLE = {"database_unavailable", "gold_failed"}
+
+
+def pair(reference: Sequence[Judgement], form: Sequence[Judgement]) -> Paired:
+    """McNemar's exact test on verdicts of the same questions; those that nobody can judge are left out."""
+    from scipy.stats import binomtest
+
+    rights = [
+        (bool(one.correct), bool(other.correct))
+        for one, other in zip(reference, form, strict=True)
+        if one.reason not in _UNAVAILABLE
+    ]
+    lost, won = rights.count((True, False)), rights.count((False, True))
+    return Paired(
+        questions=len(rights),
+        reference_right=sum(one for one, _ in rights),
+        form_right=sum(other for _, other in rights),
+        only_reference=lost,
+        only_form=won,
+        p_value=float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0,
+    )
+
+
+def check_adapter(to_reference: float, to_base: float, base_to_reference: float, bounds: Bounds = BOUNDS) -> Check:
+    """Whether the adapter is at work: `to_base` and `to_reference` are the form's divergences, nats a token."""
+    name = "adapter applied"
+    if base_to_reference <= bounds.same_kl:
+        return _check(name, "not checked", "the training changed nothing: the reference answers as the base model does")
+    figures = f"KL to the untuned base model {to_base:.2g}, to the reference {to_reference:.2g}"
+    if to_base < bounds.base_ratio * to_reference:
+        return _check(name, "fail", f"it answers as the untuned base model does: {figures}")
+    return _check(name, "pass", figures)
+
+
+def check_end(
+    ends: tuple[float, float] | None,
+    base: float | None,
+    answers: Mapping[str, Generation],
+    reference_answers: Mapping[str, Generation],
+    bounds: Bounds = BOUNDS,
+) -> Check:
+    """Whether answers end. `ends`: mean log-probability of the end after the reference's answers, the form's and the
+    reference's own; `base`: the untuned base model's.
+    """
+    name = "end token"
+    cut, cut_before = (_cut_off(given) for given in (answers, reference_answers))
+    lengths = f"{cut:.0%} of the answers run to the length limit, of the reference's {cut_before:.0%}"
+    if cut - cut_before >= bounds.cut_off:
+        return _check(name, "fail", lengths)
+    if ends is None:
+        return _check(name, "pass", lengths)
+    form, reference = ends
+    figures = f"log-probability of the end {form:.2f}, the reference's {reference:.2f}"
+    if base is not None and reference - form >= bounds.end_gap and abs(form - base) < abs(form - reference):
+        return _check(name, "fail", f"{figures}, the untuned base model's {base:.2f}; {lengths}")
+    return _check(name, "pass", f"{figures}; {lengths}")
+
+
+def decide(
+    checks: Sequence[Check], closeness: Closeness | None, accuracy: Paired | None, bounds: Bounds = BOUNDS
+) -> tuple[Verdict, str]:
+    """The verdict and, in one line, why."""
+    if failed := [check for check in checks if check.outcome == "fail"]:
+        return "different", "; ".join(f"{check.name}: {check.detail}" for check in failed)
+    if closeness is None or accuracy is None:
+        return "different", "nothing could be measured"
+    measured = _measured(closeness)
+    if accuracy.loss > 0 and accuracy.p_value < bounds.significance:
+        return "different", f"the accuracy is lower: {_rights(accuracy)}"
+    if accuracy.loss > bounds.accuracy_loss:
+        return "different", f"{accuracy.loss:.1%} of the questions are lost: {_rights(accuracy)}"
+    near = closeness.kl_mean if closeness.kl_mean is not None else closeness.logprob_gap
+    exact = closeness.kl_mean is None or closeness.kl_mean <= bounds.same_kl
+    gap_fits = closeness.logprob_gap is None or closeness.logprob_gap <= bounds.logprob_gap
+    if closeness.same_answers == closeness.answers and exact and gap_fits:
+        return "same", measured
+    bound = bounds.equivalent_kl if closeness.kl_mean is not None else bounds.logprob_gap
+    if closeness.share >= bounds.equivalent_answers and gap_fits:
+        return "equivalent", measured
+    if closeness.share >= bounds.least_answers and near is not None and near <= bound:
+        return "equivalent", measured
+    return "different", f"beyond the bounds: {measured}"
+
+
+def _measured(closeness: Closeness) -> str:
+    parts = [f"{closeness.same_answers} of {closeness.answers} answers are the same"]
+    if closeness.kl_mean is not None:
+        parts.append(f"mean KL {closeness.kl_mean:.2g}")
+    if closeness.logprob_gap is not None:
+        parts.append(f"log-probabilities differ by {closeness.logprob_gap:.2g} a token")
+    return ", ".join(parts)
+
+
+def _rights(accuracy: Paired) -> str:
+    return (
+        f"{accuracy.form_right} of {accuracy.questions} right, the reference {accuracy.reference_right}; "
+        f"McNemar p = {accuracy.p_value:.2g}"
+    )
+
+
+def _cut_off(answers: Mapping[str, Generation]) -> float:
+    return sum(answer.finish_reason == "length" for answer in answers.values()) / max(len(answers), 1)
+
+
+def _check(name: str, outcome: Outcome, detail: str) -> Check:
+    return Check(name=name, outcome=outcome, detail=detail)
