@@ -31,7 +31,8 @@ class Bounds(Record):
     `other_gap`: the same answers with log-probabilities so far off are those of another adapter.
 
     `end_gap`: the end of an answer is taken for untrained when its log-probability is so many nats below the
-    reference's and nearer to the base model's. `cut_off`: or when so many more of the answers reach the length limit.
+    reference's and nearer to the base model's. `cut_off`: or when so many more of the answers reach the length
+    limit. `never_ends`: where as many of the run's own answers do, its end cannot be compared.
     """
 
     same_kl: float = 1e-5
@@ -45,6 +46,7 @@ class Bounds(Record):
     base_ratio: float = 0.1
     end_gap: float = 1.0
     cut_off: float = 0.3
+    never_ends: float = 0.5
 
 
 BOUNDS = Bounds()

@@ -56,6 +56,9 @@ def check_end(
     lengths = f"{cut:.0%} of the answers run to the length limit, of the reference's {cut_before:.0%}"
     if cut - cut_before >= bounds.cut_off:
         return _check(name, "fail", lengths)
+    if cut_before >= bounds.never_ends:
+        untold = "the run itself does not end its answers: its end is untrained, or the length limit too low"
+        return _check(name, "not checked", f"{untold} ({cut_before:.0%} run to it)")
     if ends is None:
         return _check(name, "pass", lengths)
     form, reference = ends
