@@ -7,6 +7,7 @@ mean KL divergence of 4e-6 nats or less, bfloat16 by 7e-5 to 1e-4, and both halv
 only storage: `config.json` says float32, and loading casts to the dtype that the recipe asks for.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from slm.errors import ModelError
+from slm.models.gguf_keys import CONFIG_KEY
 from slm.models.load import quiet_transformers
 from slm.progress import Meter
 
@@ -26,6 +28,18 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
     Raises ModelError for a file that is not GGUF or an architecture that transformers does not know, DiskFullError.
     """
+    model, tokenizer = read_gguf(gguf)
+    with quiet_transformers(), _conversion_errors(gguf):
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=_stored(model.state_dict()))
+
+
+def read_gguf(gguf: Path) -> tuple[Any, Any]:
+    """(model, tokenizer) of a GGUF file: a transformers model in evaluation mode, all its weights in float32.
+
+    Raises ModelError for a file that is not GGUF or an architecture that transformers does not know.
+    """
+    from gguf import GGUFReader
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     _check_magic(gguf)
@@ -34,19 +48,27 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         "gguf_file": gguf.name,
         "local_files_only": True,
     }
-    with quiet_transformers(), Meter(f"convert {gguf.name}", 3, unit="steps") as meter, _conversion_errors(gguf):
+    with quiet_transformers(), Meter(f"read {gguf.name}", 2, unit="steps") as meter, _conversion_errors(gguf):
         tokenizer = AutoTokenizer.from_pretrained(**where)
-        _mend_pre_tokenizer(tokenizer, gguf)
+        reader = GGUFReader(gguf)
+        _mend_pre_tokenizer(tokenizer, reader)
         meter.advance(note="tokenizer read")
         # Without `dequantize` the blocks stay packed, and such a model refuses to be saved.
         unpack = GgufConfig(gguf_file=gguf.name, dequantize=True)
+        where |= {"dtype": torch.float32, "quantization_config": unpack} | _own_config(reader)
         with redirect_stderr(StringIO()):  # a progress bar that cannot be switched off
-            model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, quantization_config=unpack)
+            model: Any = AutoModelForCausalLM.from_pretrained(**where)
         meter.advance(note="weights unpacked")
         tokenizer.model_max_length = model.config.max_position_embeddings
-        tokenizer.save_pretrained(folder)
-        model.save_pretrained(folder, state_dict=_stored(model.state_dict()))
-        meter.advance(note="saved")
+    return model.eval(), tokenizer
+
+
+def _own_config(reader: Any) -> dict[str, Any]:
+    """The configuration that slm left in the file; the reader of transformers makes one of keys that do not say all."""
+    from transformers import AutoConfig
+
+    field = reader.get_field(CONFIG_KEY)
+    return {} if field is None else {"config": AutoConfig.for_model(**json.loads(field.contents()))}
 
 
 def _stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -62,15 +84,14 @@ def _stored(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def _mend_pre_tokenizer(tokenizer: Any, gguf: Path) -> None:
+def _mend_pre_tokenizer(tokenizer: Any, reader: Any) -> None:
     """Split digits as SmolLM does, which the reader of transformers leaves out.
 
     Without this `"  7"` becomes other tokens than those the model was trained on, because a space joins the digit.
     """
-    from gguf import GGUFReader
     from tokenizers import pre_tokenizers
 
-    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    field = reader.get_field("tokenizer.ggml.pre")
     if field is not None and field.contents() == "smollm":
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

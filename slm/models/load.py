@@ -54,6 +54,7 @@ def load_config(path: Path) -> Any:
 def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     """The causal language model of a folder, in evaluation mode, as a transformers `PreTrainedModel`.
 
+    A folder whose weights were saved quantized is loaded as it is, without `quantize`.
     `dtype` is that of the weights, or with `nf4` and `int8` of the arithmetic on weights that are kept in 4 bits, their
     scales quantized too (about half a byte a weight), or in 8. Without quantization the model lies on the CPU; with it
     on the current CUDA device, if there is one. With `int8` the library also rounds the inputs of a layer to 8 bits
@@ -82,7 +83,7 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
             where=str(path),
             expected="safetensors files with every weight of config.json",
         )
-    if quantize == "nf4":
+    if getattr(model, "is_loaded_in_4bit", False):  # now, or when the folder was written
         _mend_cpu_nf4(model, path)
     _let_go_of_file(model)
     model.config.name_or_path = model.name_or_path = base_name(path)
@@ -97,8 +98,13 @@ def save_model(model: Any, folder: Path, *, base: Path, state: Mapping[str, torc
     """
     with atomic_folder(folder) as temporary, quiet_transformers():
         model.save_pretrained(temporary, **({} if state is None else {"state_dict": dict(state)}))
-        for path in (path for pattern in _TOKENIZER_FILES for path in base.glob(pattern)):
-            shutil.copyfile(path, temporary / path.name)
+        copy_tokenizer(base, temporary)
+
+
+def copy_tokenizer(base: Path, folder: Path) -> None:
+    """Copy the files of a model folder's tokenizer, byte by byte."""
+    for path in (path for pattern in _TOKENIZER_FILES for path in base.glob(pattern)):
+        shutil.copyfile(path, folder / path.name)
 
 
 def count_parameters(model: Any) -> tuple[int, int]:

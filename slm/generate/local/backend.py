@@ -16,8 +16,8 @@ from slm.generate.local.cache import ContextCache, SlotCache
 from slm.generate.local.inputs import step_inputs
 from slm.generate.local.schedule import Question, Queue
 from slm.models.allocator import keep_freed_memory
-from slm.models.load import load_model, load_tokenizer
-from slm.models.lora import load_adapter
+from slm.models.forms import form_recipe, load_answering, load_form
+from slm.models.load import load_tokenizer
 from slm.recipe import GenerateSection, ModelSection, TaskSection
 from slm.records import Generation, Prompt
 from slm.tasks import Rendered, Renderer
@@ -120,17 +120,22 @@ class LocalBackend:
 def load_local(
     folder: Path, model: ModelSection, task: TaskSection, settings: GenerateSection, *, adapter: Path | None
 ) -> LocalBackend:
-    """The base model in `folder` with its adapter, ready to answer.
-
-    The adapter is merged into full-precision weights, which decodes faster; on quantized ones it stays apart.
-    """
+    """The base model in `folder` with its adapter, ready to answer."""
     keep_freed_memory()
-    network: Any = load_model(folder, dtype=model.dtype, quantize=model.quantize)
-    if adapter is not None:
-        network = load_adapter(network, adapter)
-        if model.quantize == "none":
-            network = network.merge_and_unload()
-    renderer = Renderer(load_tokenizer(folder), chat=task.template)
+    network = load_answering(folder, model, adapter=adapter)
+    return _backend(network, load_tokenizer(folder), task, settings)
+
+
+def load_form_backend(folder: Path) -> LocalBackend:
+    """An exported form, ready to answer as its run's recipe says. Raises ModelError."""
+    keep_freed_memory()
+    network, tokenizer = load_form(folder)
+    recipe = form_recipe(folder)
+    return _backend(network, tokenizer, recipe.task, recipe.generate)
+
+
+def _backend(network: Any, tokenizer: Any, task: TaskSection, settings: GenerateSection) -> LocalBackend:
+    renderer = Renderer(tokenizer, chat=task.template)
     return LocalBackend(network, renderer, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
 
 
