@@ -171,11 +171,11 @@ def _origin(
 
 
 def _file(form: Form) -> str:
+    quantized = form.kind in ("nf4", "int8") or (form.quant or "").startswith("q")
+    stored = "as the base model's" if form.dtype == "base" else form.dtype
     rows = {
         "form": form.name,
-        "number format": f"{form.dtype}, quantized to {form.quant or form.kind}"
-        if form.quant or form.kind in ("nf4", "int8")
-        else form.dtype,
+        "number format": stored + (f", layers quantized to {form.quant or form.kind}" if quantized else ""),
         "parameters": f"{form.parameters:,}",
         "vocabulary": f"{form.tokens:,} tokens" + (", trimmed" if form.trimmed else ""),
         "size": f"{form.size_bytes / 1e6:,.1f} MB"
@@ -198,12 +198,14 @@ def _versions(card: Mapping[str, Any], form: Form) -> str:
 
 
 def _again(form: Form) -> str:
-    option = "".join([f" --to {form.kind}", f" --quant {form.quant}" if form.quant else ""])
+    options = [("to", form.kind), ("quant", form.quant), ("dtype", None if form.dtype == "base" else form.dtype)]
+    given = "".join(f" --{name} {value}" for name, value in options if value)
+    trim = " --trim-vocabulary" if form.trimmed else ""
     return f"""## Make it again
 
 ```sh
 slm run recipe.yaml
-slm export runs/{form.run}{option}{" --trim" if form.trimmed else ""}
+slm export runs/{form.run}{given}{trim}
 slm parity runs/{form.run}
 ```
 

@@ -12,7 +12,7 @@ from slm.records import Record
 
 CERTIFICATE = "parity.json"
 # Files of a form's folder that describe it; changing them changes no answer.
-_DESCRIPTIONS = (CERTIFICATE, "README.md")
+_DESCRIPTIONS = (CERTIFICATE, "README.md", "budget.json")
 
 Verdict = Literal["same", "equivalent", "different"]
 Outcome = Literal["pass", "fail", "not checked"]

@@ -139,3 +139,20 @@ def test_a_page_is_stale_until_it_is_made_again(tmp_path: Path) -> None:
     assert is_stale(page, results)
     write_text(page, render_leaderboard(read_results(results)))
     assert not is_stale(page, results)
+
+
+@pytest.mark.parametrize(
+    ("card", "marked"),
+    [
+        ({}, False),
+        ({"form": "merged"}, True),
+        ({"form": "merged", "parity": None}, True),
+        ({"form": "merged", "parity": "different"}, True),
+        ({"form": "merged", "parity": "equivalent"}, False),
+        ({"form": "merged", "parity": "same"}, False),
+    ],
+)
+def test_a_form_that_no_certificate_vouches_for_is_marked(card: dict[str, Any], marked: bool) -> None:
+    page = render_leaderboard([result("quickstart-merged", card=card)])
+    assert ("quickstart-merged (not certified)" in page) == marked
+    assert ("`slm parity`\nmakes one" in page) == marked
