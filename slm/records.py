@@ -99,7 +99,8 @@ class Result(Record):
     `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
     further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the
     shipped data alone would say, and `fragile` of the right answers are told apart by data that break an undeclared
-    constraint. `readings`: what BIRD's EX and Spider's test-suite script would call right.
+    constraint. `readings`: what BIRD's EX and Spider's test-suite script would call right. Of an exported form there is
+    `form`, its name, its size on the disk, and the time from the start of a process to its first answer on a CPU.
     """
 
     run: str
@@ -123,4 +124,7 @@ class Result(Record):
     prompt_tokens_per_question: float | None = None
     completion_tokens_per_question: float | None = None
     seconds_per_question: float | None = None
+    form: str | None = None
+    size_bytes: int | None = None
+    cold_start_s: float | None = None
     card: dict[str, Any]

@@ -15,6 +15,7 @@ Suite = Annotated[
 ]
 RunOption = Annotated[Path | None, typer.Option("--run", help="Answer with the adapter of this run folder.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Answer with this model as it is, untuned.")]
+FormOption = Annotated[Path | None, typer.Option("--form", help="Answer with this exported form (slm export).")]
 Databases = Annotated[Path | None, typer.Option(help="Folder of the databases, where it is not the suite's own.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only this many questions, the same ones each time.")]
 
@@ -23,6 +24,7 @@ def generate(
     suite: Suite,
     run: RunOption = None,
     model: ModelOption = None,
+    form: FormOption = None,
     databases: Databases = None,
     limit: Limit = None,
     runs: Runs = Path("runs"),
@@ -36,7 +38,7 @@ def generate(
     from slm.cli.subjects import answer, choose_subject
     from slm.data import load_dataset
 
-    subject = choose_subject(run=run, model=model, runs=runs, accept_license=accept_license)
+    subject = choose_subject(run=run, model=model, form=form, runs=runs, accept_license=accept_license)
     dataset = load_dataset(suite, databases=databases, limit=limit)
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
@@ -50,6 +52,7 @@ def evaluate(
     ] = None,
     run: RunOption = None,
     model: ModelOption = None,
+    form: FormOption = None,
     databases: Databases = None,
     limit: Limit = None,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = 30.0,
@@ -69,17 +72,19 @@ def evaluate(
 
     Example: slm eval spider:dev --predictions answers.txt
     """
-    from slm.cli.subjects import choose_subject, publish_result, score, score_file
+    from slm.cli.subjects import choose_subject, publish_result, score, score_file, with_form
     from slm.data import load_dataset
 
     dataset = load_dataset(suite, databases=databases, limit=limit)
     if predictions is not None:
-        if run is not None or model is not None:
-            raise InputError("both a file and a model are given", expected="one of --predictions, --run, --model")
+        if [run, model, form] != [None] * 3:
+            expected = "one of --predictions, --run, --model, --form"
+            raise InputError("both a file and a model are given", expected=expected)
         result = score_file(predictions, dataset, name=name, runs=runs, timeout_s=timeout_s, instances=instances)
     else:
-        subject = choose_subject(run=run, model=model, runs=runs, accept_license=accept_license)
+        subject = choose_subject(run=run, model=model, form=form, runs=runs, accept_license=accept_license)
         result = score(subject, dataset, timeout_s=timeout_s, instances=instances)
+        result = with_form(result, subject, dataset)
     if publish:
         print(f"published: {publish_result(result, results, name=name)}", file=sys.stderr)
     emit_results([result], as_json=as_json)

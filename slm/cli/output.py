@@ -58,18 +58,18 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     table.add_column("right, with 95 % interval")
     for result in results:
         table.add_column(result.run, justify="right")
-    table.add_row("execution accuracy", *(_rate(result.accuracy) for result in results), style="bold")
+    table.add_row("execution accuracy", *(rate_text(result.accuracy) for result in results), style="bold")
     if any(result.undetermined for result in results):
         table.add_row("undetermined, not counted as right", *(str(result.undetermined) for result in results))
     if any(result.accuracy_shipped for result in results):
-        table.add_row("on the shipped data alone", *(_rate(result.accuracy_shipped) for result in results))
+        table.add_row("on the shipped data alone", *(rate_text(result.accuracy_shipped) for result in results))
         if any(result.undetermined_shipped for result in results):
             table.add_row("undetermined there", *(str(result.undetermined_shipped) for result in results))
     for name, label in (("bird", "as BIRD's script reads it"), ("test_suite", "as Spider's script reads it")):
         if any(name in result.readings for result in results):
-            table.add_row(label, *(_rate(result.readings.get(name)) for result in results))
+            table.add_row(label, *(rate_text(result.readings.get(name)) for result in results))
     for name, (tag, value) in tag_columns(results).items():
-        table.add_row(name, *(_rate(result.by_tag.get(tag, {}).get(value)) for result in results))
+        table.add_row(name, *(rate_text(result.by_tag.get(tag, {}).get(value)) for result in results))
     for name, unit in (("completion_tokens", "tokens"), ("seconds", "s")):
         figures = [getattr(result, f"{name}_per_question") for result in results]
         if any(figure is not None for figure in figures):
@@ -82,7 +82,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         console.print(f"{result.run}: {reasons}", highlight=False)
 
 
-def _rate(rate: Rate | None) -> str:
+def rate_text(rate: Rate | None) -> str:
+    """`84.0% (78% – 89%)`: a share with its interval."""
     if rate is None or rate.value is None or rate.low is None or rate.high is None:
         return "–"
     return f"{rate.value:.1%} ({rate.low:.0%} – {rate.high:.0%})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slm.cli.output import Json, emit
+from slm.cli.output import Json, emit, rate_text
 from slm.cli.runs import RunName
 from slm.cli.training import Runs
 from slm.errors import InputError, JobError
@@ -100,7 +100,7 @@ def _print(certificates: "Sequence[Certificate]", *, as_json: bool) -> None:
 
 
 def _row(certificate: "Certificate") -> dict[str, str | None]:
-    near, accuracy = certificate.closeness, certificate.accuracy
+    near, paired = certificate.closeness, certificate.accuracy
     kl = near.kl_mean if near else None
     return {
         "form": certificate.form,
@@ -108,7 +108,7 @@ def _row(certificate: "Certificate") -> dict[str, str | None]:
         "same_answers": f"{near.same_answers} of {near.answers}" if near else None,
         "same_tokens": f"{near.same_tokens} of {near.tokens}" if near else None,
         "kl": f"{kl:.1e} (at most {near.kl_max:.1e})" if near and kl is not None else None,
-        "right": f"{accuracy.form_right} of {accuracy.questions}" if accuracy else None,
-        "right_in_the_run": f"{accuracy.reference_right} of {accuracy.questions}" if accuracy else None,
-        "p": f"{accuracy.p_value:.2g}" if accuracy else None,
+        "right": rate_text(paired.form) if paired else None,
+        "right_in_the_run": rate_text(paired.reference) if paired else None,
+        "p": f"{paired.p_value:.2g}" if paired else None,
     }

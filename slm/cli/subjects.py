@@ -13,6 +13,7 @@ from slm.evaluate import evaluate, read_predictions_file, read_result, write_res
 from slm.files import digest, sha256_file, write_json
 from slm.generate import generate_all, read_predictions
 from slm.models import find_model, model_fingerprint, pull_model
+from slm.models.forms import form_recipe, read_form
 from slm.recipe import GenerateSection, ModelSection, Recipe, RunFolder, TaskSection, file_safe, load_recipe
 from slm.records import Generation, Result
 from slm.tasks import TextToSql, prompts_digest
@@ -21,7 +22,8 @@ from slm.train import weights_hash
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that answers: a base model, with an adapter or as it is, or `trained`, a folder of its own weights.
+    """A model that answers: a base model, with an adapter or as it is; `trained`, a folder of its own weights; or
+    `form`, the folder of an exported form.
 
     Its answers go into `run`.
     """
@@ -32,6 +34,7 @@ class Subject:
     generate: GenerateSection
     adapter: Path | None = None
     trained: Path | None = None
+    form: Path | None = None
 
     def predictions(self, dataset: Dataset) -> Path:
         """Where its answers to exactly these questions, made with exactly these settings, are kept."""
@@ -64,16 +67,29 @@ def tuned(run: RunFolder, recipe: Recipe | None = None) -> Subject:
     return Subject(run, recipe.model, recipe.task, recipe.generate, **who)
 
 
-def choose_subject(*, run: Path | None, model: str | None, runs: Path, accept_license: bool) -> Subject:
+def exported(folder: Path, runs: Path) -> Subject:
+    """An exported form, asked as the recipe of its run says; its answers go into a folder of their own below `runs`."""
+    form, recipe = read_form(folder), form_recipe(folder)
+    identity = digest({name: file.sha256 for name, file in form.files.items()})
+    run = RunFolder(runs / f"{file_safe(form.run)}-{form.name}-{identity[:8]}")
+    return Subject(run, recipe.model, recipe.task, recipe.generate, form=folder)
+
+
+def choose_subject(
+    *, run: Path | None, model: str | None, form: Path | None = None, runs: Path, accept_license: bool
+) -> Subject:
     """The subject that the options name."""
-    if run is not None and model is None:
-        return tuned(RunFolder(run))
-    if model is not None and run is None:
-        pull_model(model, accept_license=accept_license)
-        return untuned(ModelSection(name=model), runs)
+    if [run, model, form].count(None) == 2:
+        if run is not None:
+            return tuned(RunFolder(run))
+        if form is not None:
+            return exported(form, runs)
+        if model is not None:
+            pull_model(model, accept_license=accept_license)
+            return untuned(ModelSection(name=model), runs)
     raise InputError(
         "it is not clear who shall answer",
-        expected="one of --run FOLDER, --model NAME, and with slm eval --predictions FILE",
+        expected="one of --run FOLDER, --model NAME, --form FOLDER, and with slm eval --predictions FILE",
     )
 
 
@@ -82,10 +98,13 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
     have = read_predictions(out)
     if all(example.id in have for example in dataset.available):
         return have
-    from slm.generate.local import load_local
+    from slm.generate.local import load_form_backend, load_local
 
-    folder = subject.trained or pull_model(subject.model.name)
-    backend = load_local(folder, subject.model, subject.task, subject.generate, adapter=subject.adapter)
+    if subject.form is not None:
+        backend = load_form_backend(subject.form)
+    else:
+        folder = subject.trained or pull_model(subject.model.name)
+        backend = load_local(folder, subject.model, subject.task, subject.generate, adapter=subject.adapter)
     return generate_all(backend, TextToSql(dataset.contexts), dataset, out)
 
 
@@ -93,14 +112,39 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
     """Answer, execute and judge. A result made by the same code from the same answers is not made again."""
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
-    entry = find_model(subject.model.name)
-    weights = weights_hash(subject.run)
-    card = _card(dataset, out, timeout_s, instances) | {
-        "model": model_fingerprint(entry),
-        "adapter": weights,
-    }
-    who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
+    card = _card(dataset, out, timeout_s, instances)
+    if subject.form is not None:
+        form = read_form(subject.form)
+        card |= {"model": form.model_fingerprint, "adapter": form.adapter, "form": form.model_dump(mode="json")}
+        card["parity"] = _verdict(subject.form)
+        who = {"model": form.model, "tuned": True, "parameters": form.parameters}
+    else:
+        entry, weights = find_model(subject.model.name), weights_hash(subject.run)
+        card |= {"model": model_fingerprint(entry), "adapter": weights}
+        who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
     return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
+
+
+def _verdict(form: Path) -> str | None:
+    """What the form's certificate says of it; None without a valid one."""
+    from slm.ops import certificate_of
+
+    certificate = certificate_of(form)
+    return certificate.verdict if certificate else None
+
+
+def with_form(result: Result, subject: Subject, dataset: Dataset) -> Result:
+    """The result of an exported form with its name, size and cold start, which is measured once; kept in its place."""
+    if subject.form is None or result.form is not None:
+        return result
+    from slm.ops import measure_cold_start
+
+    form = read_form(subject.form)
+    prompt = TextToSql(dataset.contexts).prompt(dataset.available[0])
+    seconds = round(measure_cold_start(subject.form, prompt), 2)
+    whole = result.model_copy(update={"form": form.name, "size_bytes": form.size_bytes, "cold_start_s": seconds})
+    write_json(subject.run.result(dataset.name), whole)
+    return whole
 
 
 def score_file(

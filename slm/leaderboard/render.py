@@ -7,6 +7,7 @@ from slm.records import Rate, Result
 
 _UNKNOWN = "–"
 _HASH = 8  # characters of a hash that are shown
+Show = Callable[[Result], str]
 _TAG_ORDER = ("seen", "unseen", "easy", "medium", "hard", "extra")
 
 _HEAD = """\
@@ -25,6 +26,8 @@ Rows of one table answered exactly the same questions on the same databases.
 - **seen**, **unseen**, **easy**, …: accuracy on the questions with that tag.
 - **tokens**: mean tokens of a prompt + of an answer. **seconds**: mean wall time of an answer on that run's machine;
   only rows of one machine compare.
+- **form**: what `slm export` made of the tuned model, with its **MB on disk**. **cold start**: from the start of a
+  process to its first answer, on the CPU of that run's machine.
 - **code**: commit, with `+` where files differed from it. **data**, **model**, **adapter**: the first characters of the
   sha256 of questions and databases, of the model's files, of the trained adapter.
 - `–`: unknown.
@@ -45,9 +48,10 @@ def _section(results: list[Result]) -> str:
     first = results[0]
     tags = tag_columns(results)
     judged = {name: show for name, show in _JUDGED.items() if any(show(result) != _UNKNOWN for result in results)}
-    head = ["model", "tuned", "size", "accuracy", "right / judged", *judged, *tags, "tokens", "seconds", "run"]
+    forms = {name: show for name, show in _FORMS.items() if any(show(result) != _UNKNOWN for result in results)}
+    head = ["model", "tuned", "size", "accuracy", "right / judged", *judged, *tags, "tokens", "seconds", *forms, "run"]
     head += ["code", "data", "model", "adapter"]
-    rows = [_row(result, judged.values(), tags.values()) for result in sorted(results, key=_best_first)]
+    rows = [_row(result, judged.values(), tags.values(), forms.values()) for result in sorted(results, key=_best_first)]
     questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
     notes = ["", _NOT_CERTIFIED] if any(map(_uncertified, results)) else []
     return "\n".join(
@@ -68,7 +72,7 @@ def _best_first(result: Result) -> tuple[float, str, str]:
     return (1.0 if value is None else -value, result.model, result.run)
 
 
-def _row(result: Result, judged: Iterable[Callable[[Result], str]], tags: Iterable[tuple[str, str]]) -> list[str]:
+def _row(result: Result, judged: Iterable[Show], tags: Iterable[tuple[str, str]], forms: Iterable[Show]) -> list[str]:
     rate, card = result.accuracy, result.card
     return [
         result.model,
@@ -80,29 +84,35 @@ def _row(result: Result, judged: Iterable[Callable[[Result], str]], tags: Iterab
         *(_percent(result.by_tag.get(tag, {}).get(value)) for tag, value in tags),
         _tokens(result),
         _number(result.seconds_per_question, digits=2),
-        f"{result.run} (not certified)" if _uncertified(result) else result.run,
+        *(show(result) for show in forms),
+        result.run,
         _commit(card.get("code")),
         *(_hash(card.get(key)) for key in ("data", "model", "adapter")),
     ]
 
 
 _NOT_CERTIFIED = """\
-(not certified): an exported form of that run, without a valid certificate that it answers as the run does; `slm parity`
-makes one ([docs/parity.md](docs/parity.md))."""
+(not certified): without a valid certificate that this form answers as the run does; `slm parity` makes one
+([docs/parity.md](docs/parity.md))."""
 
 
 def _uncertified(result: Result) -> bool:
-    """Whether it is of an exported form (`form` in its card) that no certificate (`parity`) vouches for."""
-    return "form" in result.card and result.card.get("parity") not in ("same", "equivalent")
+    """Whether it is of an exported form that no certificate (`parity` in its card: the verdict) vouches for."""
+    return result.form is not None and result.card.get("parity") not in ("same", "equivalent")
 
 
 # Columns that a table has if any of its rows has something to show there.
-_JUDGED: dict[str, Callable[[Result], str]] = {
+_JUDGED: dict[str, Show] = {
     "undetermined": lambda result: str(result.undetermined) if result.readings else _UNKNOWN,
     "instances": lambda result: str(result.instances or _UNKNOWN),
     "shipped data alone": lambda result: _percent(result.accuracy_shipped),
     "BIRD": lambda result: _percent(result.readings.get("bird")),
     "test suite": lambda result: _percent(result.readings.get("test_suite")),
+}
+_FORMS: dict[str, Show] = {
+    "form": lambda result: f"{result.form or _UNKNOWN}{' (not certified)' if _uncertified(result) else ''}",
+    "MB on disk": lambda result: _UNKNOWN if result.size_bytes is None else f"{result.size_bytes / 1e6:.0f}",
+    "cold start": lambda result: _UNKNOWN if result.cold_start_s is None else f"{result.cold_start_s:.1f} s",
 }
 
 

@@ -71,9 +71,19 @@ class Form(FormSpec):
     versions: dict[str, str]
 
     @property
+    def spec(self) -> FormSpec:
+        """Which form it is, without what it was made from."""
+        return FormSpec(kind=self.kind, quant=self.quant, dtype=self.dtype, trimmed=self.trimmed)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes on the disk of everything that is needed to answer."""
         return self.base_bytes + sum(file.bytes for file in self.files.values())
+
+
+def has_form(folder: Path) -> bool:
+    """Whether the folder says that it holds a form, whole or not."""
+    return (folder / _FORM).is_file()
 
 
 def read_form(folder: Path) -> Form:

@@ -81,14 +81,14 @@ def _scores(spec: Mapping[str, Any], rows: int) -> list[float]:
 
 
 def _is_byte_level(spec: Mapping[str, Any]) -> bool:
-    return bool(_parts(spec["decoder"], "decoders", "ByteLevel"))
+    return any(step["type"] == "ByteLevel" for step in _steps(spec["decoder"], "decoders"))
 
 
 def _adds_space(spec: Mapping[str, Any]) -> bool:
     """Whether a space is put before a text."""
-    metaspace = _parts(spec["pre_tokenizer"], "pretokenizers", "Metaspace")
-    return bool(_parts(spec["normalizer"], "normalizers", "Prepend")) or any(
-        part.get("prepend_scheme") != "never" for part in metaspace
+    normalizers, cuts = _steps(spec["normalizer"], "normalizers"), _steps(spec["pre_tokenizer"], "pretokenizers")
+    return any(step["type"] == "Prepend" for step in normalizers) or any(
+        step["type"] == "Metaspace" and step.get("prepend_scheme") != "never" for step in cuts
     )
 
 
@@ -96,20 +96,18 @@ def _pre_tokenizer(spec: Mapping[str, Any], where: str) -> str:
     """llama.cpp's name for how text is cut before merging."""
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    cut = spec["pre_tokenizer"]
-    byte_level = _parts(cut, "pretokenizers", "ByteLevel")
-    digits = _parts(cut, "pretokenizers", "Digits")
-    splits = _parts(cut, "pretokenizers", "Split")
-    if byte_level and not splits and byte_level[0]["use_regex"] and not byte_level[0]["add_prefix_space"]:
-        if not digits:
+    *cuts, last = _steps(spec["pre_tokenizer"], "pretokenizers")
+    if last["type"] == "ByteLevel" and not last["add_prefix_space"]:
+        if not cuts and last["use_regex"]:
             return "gpt-2"
-        if digits[0]["individual_digits"]:
+        kind = cuts[0]["type"] if len(cuts) == 1 else None
+        if kind == "Digits" and cuts[0]["individual_digits"] and last["use_regex"]:
             return "smollm"
-    if len(splits) == 1 and not digits and splits[0]["behavior"] == "Isolated":
-        pattern = splits[0]["pattern"].get("Regex")
-        for name in ("llama-bpe", "qwen2", "gpt-4o", "tekken"):
-            if GGUF_PRE_TOKENIZER_SPLITS.get(name) == pattern:
-                return name
+        if kind == "Split" and cuts[0]["behavior"] == "Isolated" and not last["use_regex"]:
+            pattern = cuts[0]["pattern"].get("Regex")
+            for name in ("llama-bpe", "qwen2", "gpt-4o", "tekken"):
+                if GGUF_PRE_TOKENIZER_SPLITS.get(name) == pattern:
+                    return name
     raise ModelError(
         "llama.cpp has no name that is known here for how this tokenizer cuts text before merging",
         where=where,
@@ -118,12 +116,11 @@ def _pre_tokenizer(spec: Mapping[str, Any], where: str) -> str:
     )
 
 
-def _parts(step: Any, name: str, kind: str) -> list[dict[str, Any]]:
-    """The steps of one kind in a step of a tokenizer, or in a sequence of them."""
+def _steps(step: Any, name: str) -> list[dict[str, Any]]:
+    """A step of a tokenizer, or those of a sequence of them."""
     if step is None:
         return []
-    steps = step[name] if step["type"] == "Sequence" else [step]
-    return [each for each in steps if each["type"] == kind]
+    return list(step[name]) if step["type"] == "Sequence" else [step]
 
 
 def _add_special(writer: gguf.GGUFWriter, tokenizer: Any, ends: Sequence[int]) -> None:

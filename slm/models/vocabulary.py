@@ -10,7 +10,7 @@ always takes the first that applies, so these texts become the same tokens as be
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,22 @@ from slm.errors import ModelError
 from slm.files import write_json, write_text
 from slm.models.load import load_tokenizer
 
-# So many merges, the first ones, stay whatever the task.
-COMMON_MERGES = 8192
+# So many tokens, those that the tokenizer learned first, stay whatever the task.
+COMMON_TOKENS = 8192
 # What a tokenizer names; their ids stay.
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FILE, _CONFIGS = "tokenizer.json", ("tokenizer_config.json", "special_tokens_map.json")
 Encode = Callable[[Any], Iterable[Sequence[int]]]
 
 
-def trim_tokenizer(source: Path, folder: Path, encode: Encode, *, keep: Iterable[int] = ()) -> list[int]:
+def trim_tokenizer(
+    source: Path, folder: Path, encode: Encode, *, keep: Iterable[int] = (), common: int = COMMON_TOKENS
+) -> list[int]:
     """Write the tokenizer of `source` with a smaller vocabulary to `folder`; the old ids that stay, in the new order.
 
     `encode` gives the token ids of every text of the task with the tokenizer it is handed; `keep` are further ids that
-    must stay. That each of the texts becomes the same tokens with the new tokenizer is checked.
+    must stay, `common` is how many of the first learned stay in any case. That each of the texts becomes the same
+    tokens with the new tokenizer is checked.
     Raises ModelError for a vocabulary that is not of byte pairs, or where a text would become other tokens.
     """
     spec = json.loads((source / _FILE).read_bytes())
@@ -39,7 +42,7 @@ def trim_tokenizer(source: Path, folder: Path, encode: Encode, *, keep: Iterable
     before = [tuple(ids) for ids in encode(tokenizer)]
     named = {getattr(tokenizer, f"{name}_id") for name in _NAMED} - {None}
     used = named.union(keep, *before)
-    kept = choose_tokens(spec, used, template=str(tokenizer.chat_template or ""))
+    kept = choose_tokens(spec, used, template=str(tokenizer.chat_template or ""), common=common)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / _FILE, json.dumps(trimmed_spec(spec, kept), ensure_ascii=False, separators=(",", ":")))
     _write_rest(source, folder, spec, kept)
@@ -47,18 +50,17 @@ def trim_tokenizer(source: Path, folder: Path, encode: Encode, *, keep: Iterable
     return kept
 
 
-def choose_tokens(
-    spec: Mapping[str, Any], used: Iterable[int], *, template: str, common: int = COMMON_MERGES
-) -> list[int]:
+def choose_tokens(spec: Mapping[str, Any], used: Iterable[int], *, template: str, common: int) -> list[int]:
     """The ids that stay, in ascending order; `spec` is the content of `tokenizer.json`, `template` a chat template."""
     vocabulary: dict[str, int] = spec["model"]["vocab"]
     added = {token["content"]: int(token["id"]) for token in spec["added_tokens"]}
     merges = list(_merges(spec))
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     names = {number: token for token, number in vocabulary.items()}
-    frequent = [vocabulary[left + right] for left, right in merges[:common]]
-    kept = set(used).union(frequent, (number for text, number in added.items() if text in template))
-    kept.update(number for token, number in vocabulary.items() if token not in added and _is_piece(token))
+    learned = dict.fromkeys(left + right for left, right in merges)
+    kept = {*used, *(vocabulary[token] for token in islice(learned, common))}
+    kept.update(number for text, number in added.items() if text in template)
+    kept.update(number for token, number in vocabulary.items() if _is_piece(token))
     for number in sorted(kept):
         if number in names and names[number] not in added:
             kept.update(vocabulary[part] for part in _products(names[number], ranks) if part in vocabulary)
@@ -70,12 +72,8 @@ def trimmed_spec(spec: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]
     place = {number: index for index, number in enumerate(kept)}
     model = spec["model"]
     vocabulary = {token: place[number] for token, number in model["vocab"].items() if number in place}
-    pairs = ((left, right) for left, right in _merges(spec))
-    merges = [
-        [left, right]
-        for left, right in pairs
-        if left in vocabulary and right in vocabulary and left + right in vocabulary
-    ]
+    there = vocabulary.keys()
+    merges = [[left, right] for left, right in _merges(spec) if {left, right, left + right} <= there]
     added = [token | {"id": place[token["id"]]} for token in spec["added_tokens"] if token["id"] in place]
     return {
         **spec,

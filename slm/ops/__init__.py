@@ -1,4 +1,16 @@
+from slm.ops.budget import Choice, choose_form, parse_size
 from slm.ops.card import write_card
+from slm.ops.coldstart import measure_cold_start
+from slm.ops.export import export
 from slm.ops.parity import Certificate, certificate_of
 
-__all__ = ["Certificate", "certificate_of", "write_card"]
+__all__ = [
+    "Certificate",
+    "Choice",
+    "certificate_of",
+    "choose_form",
+    "export",
+    "measure_cold_start",
+    "parse_size",
+    "write_card",
+]

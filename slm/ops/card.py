@@ -140,10 +140,10 @@ def _parity(certificate: Certificate | None) -> str:
         "different": "**It does not answer as the run that was evaluated**",
     }
     lines.append(f"{told[certificate.verdict]}: {certificate.reason}.")
-    if accuracy := certificate.accuracy:
+    if paired := certificate.accuracy:
         lines.append(
-            f"On {accuracy.questions} questions of {_shown(certificate.suite)}: {accuracy.form_right} right, the run "
-            f"{accuracy.reference_right} (McNemar's exact test: p = {accuracy.p_value:.2g}). Details: `parity.json`."
+            f"On {paired.form.total} questions of {_shown(certificate.suite)}: {paired.form.right} right, the run "
+            f"{paired.reference.right} (McNemar's exact test: p = {paired.p_value:.2g}). Details: `parity.json`."
         )
     return "\n".join([*lines, ""])
 

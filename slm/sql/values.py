@@ -52,6 +52,12 @@ class ValueIndex:
             start += 1
         return list(dict.fromkeys(hints))[:_MOST_HINTS]
 
+    def conditions(self) -> Iterator[tuple[str, str]]:
+        """Every cell with its condition as `hints` writes it: (`customers.city = 'York'`, `York`)."""
+        for found in self._cells.values():
+            for name, value in found.items():
+                yield f"{name} = {_literal(value)}", value
+
 
 def _is_telling(words: list[str], found: dict[str, str]) -> bool:
     """A short single word, such as `no` or `all`, is a cell only if it is written as one: `CA`, `F`."""

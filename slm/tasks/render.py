@@ -45,17 +45,17 @@ class Renderer:
         self.end_id = self._find_end_id()
         self._layout = lru_cache(maxsize=256)(self._find_layout)
 
+    def text(self, prompt: Prompt) -> str:
+        """The prompt as one text, with the special tokens that a chat template writes."""
+        before, after, _ = self._layout(prompt.context)
+        return before + prompt.question.strip() + after
+
     def render(self, prompt: Prompt) -> Rendered:
         """Token ids of a prompt, split into the shared context and the question."""
-        _, _, shared = self._layout(prompt.context)
+        shared = self._layout(prompt.context)[2]
         ids = self._tokenize(self.text(prompt))
         split = _common_length(shared, ids)
         return Rendered(tuple(ids[:split]), tuple(ids[split:]))
-
-    def text(self, prompt: Prompt) -> str:
-        """The whole prompt as text, with what the chat template puts around it."""
-        before, after, _ = self._layout(prompt.context)
-        return before + prompt.question.strip() + after
 
     def messages(self, prompt: Prompt) -> list[dict[str, str]] | None:
         """What a server is sent that applies the chat template itself; None without a template: it is sent `text`."""

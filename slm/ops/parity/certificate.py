@@ -6,9 +6,10 @@ from typing import Literal
 from pydantic import ConfigDict, ValidationError
 
 from slm.errors import DataError
+from slm.evaluate import Difference
 from slm.files import sha256_file, write_json
 from slm.ops.parity.bounds import Bounds
-from slm.records import Record
+from slm.records import Rate, Record
 
 CERTIFICATE = "parity.json"
 # Files of a form's folder that describe it; changing them changes no answer.
@@ -53,22 +54,12 @@ class Closeness(_Strict):
 
 
 class Paired(_Strict):
-    """Execution accuracy of both on the same `questions`; `p_value`: McNemar's exact test, two-sided (McNemar 1947).
+    """Execution accuracy of both on the same questions; `p_value`: McNemar's exact test on where they differ."""
 
-    `only_reference` and `only_form` of them are answered right by only one of both.
-    """
-
-    questions: int
-    reference_right: int
-    form_right: int
-    only_reference: int
-    only_form: int
+    reference: Rate
+    form: Rate
+    difference: Difference
     p_value: float
-
-    @property
-    def loss(self) -> float:
-        """How much of the accuracy is lost, as a share of the questions; negative where the form is better."""
-        return (self.reference_right - self.form_right) / self.questions if self.questions else 0.0
 
 
 class Certificate(_Strict):

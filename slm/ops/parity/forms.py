@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slm.errors import ModelError
-from slm.models.forms import Form, load_form, read_form
+from slm.models.forms import Form, read_form
 from slm.ops.parity.certificate import (
     CERTIFICATE,
     Certificate,
@@ -18,7 +18,6 @@ from slm.ops.parity.certificate import (
 from slm.ops.parity.prompts import Vocabularies, check_prompts, check_tokenizer, compare_vocabularies
 from slm.ops.parity.reference import Reference, ask, identical, usable
 from slm.ops.parity.verdict import check_adapter, check_end
-from slm.tasks import Renderer
 
 if TYPE_CHECKING:
     from slm.generate.local import LocalBackend
@@ -29,9 +28,11 @@ def certify_form(reference: Reference, folder: Path) -> Certificate:
     """Compare a form with the run, and keep the certificate in its folder. Raises ModelError where there is no form."""
     form, files = read_form(folder), form_files(folder)
     checks = [_check_origin(reference, form), _check_files(form, files)]
+    from slm.generate.local import load_form_backend
+
     measured = None
     try:
-        backend = _backend(reference, folder)
+        backend = load_form_backend(folder)
     except ModelError as error:
         checks.append(Check(name="loads", outcome="fail", detail=str(error).splitlines()[0]))
     else:
@@ -42,22 +43,9 @@ def certify_form(reference: Reference, folder: Path) -> Certificate:
     return certificate
 
 
-def _backend(reference: Reference, folder: Path) -> "LocalBackend":
-    from slm.generate.local import LocalBackend
-
-    model, tokenizer = load_form(folder)
-    recipe = reference.recipe
-    return LocalBackend(
-        model,
-        Renderer(tokenizer, chat=recipe.task.template),
-        max_new_tokens=recipe.generate.max_new_tokens,
-        batch_size=recipe.generate.batch_size,
-    )
-
-
 def _measure(
     reference: Reference, backend: "LocalBackend", form: Form
-) -> tuple[list[Check], tuple[Closeness, Paired] | None]:
+) -> tuple[list[Check], tuple[Closeness, Paired | None] | None]:
     vocabularies = compare_vocabularies(reference.renderer.tokenizer, backend.renderer.tokenizer)
     checks = [
         check_tokenizer(vocabularies, trimmed=form.trimmed),

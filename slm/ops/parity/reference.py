@@ -87,7 +87,7 @@ class Reference:
     def _verdicts(self) -> list[Verdict]:
         return self._judge(self.answers)
 
-    def accuracy(self, answers: Mapping[str, Generation]) -> Paired:
+    def accuracy(self, answers: Mapping[str, Generation]) -> Paired | None:
         """Execution accuracy of the reference and of other answers to the same questions."""
         return pair(self._verdicts, self._judge(answers))
 
@@ -95,14 +95,14 @@ class Reference:
         self,
         form: str,
         checks: Sequence[Check],
-        measured: tuple[Closeness, Paired] | None,
+        measured: tuple[Closeness, Paired | None] | None,
         *,
         files: Mapping[str, str],
         endpoint: str | None = None,
     ) -> Certificate:
         """The verdict on what was found; `measured` is None where nothing could be."""
-        closeness, accuracy = measured or (None, None)
-        verdict, reason = decide(checks, closeness, accuracy)
+        closeness, paired = measured or (None, None)
+        verdict, reason = decide(checks, closeness, paired)
         return Certificate(
             verdict=verdict,
             reason=reason,
@@ -114,7 +114,7 @@ class Reference:
             suite=self.dataset.name,
             questions_fingerprint=self.dataset.fingerprint,
             closeness=closeness,
-            accuracy=accuracy,
+            accuracy=paired,
             checks=tuple(checks),
             bounds=BOUNDS,
             files=dict(files),

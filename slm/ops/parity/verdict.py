@@ -2,32 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
+from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
 from slm.ops.parity.bounds import BOUNDS, Bounds
 from slm.ops.parity.certificate import Check, Closeness, Outcome, Paired, Verdict
 from slm.records import Generation
 from slm.records import Verdict as Judgement
 
-_UNAVAILABLE = {"database_unavailable", "gold_failed"}
 
-
-def pair(reference: Sequence[Judgement], form: Sequence[Judgement]) -> Paired:
-    """McNemar's exact test on verdicts of the same questions; those that nobody can judge are left out."""
-    from scipy.stats import binomtest
-
-    rights = [
-        (bool(one.correct), bool(other.correct))
-        for one, other in zip(reference, form, strict=True)
-        if one.reason not in _UNAVAILABLE
-    ]
-    lost, won = rights.count((True, False)), rights.count((False, True))
-    return Paired(
-        questions=len(rights),
-        reference_right=sum(one for one, _ in rights),
-        form_right=sum(other for _, other in rights),
-        only_reference=lost,
-        only_form=won,
-        p_value=float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0,
-    )
+def pair(reference: Sequence[Judgement], form: Sequence[Judgement]) -> Paired | None:
+    """Both on the same questions, without those that nobody can judge; None if that is all of them."""
+    judged = [each for each in zip(reference, form, strict=True) if each[0].reason not in UNAVAILABLE]
+    if not judged:
+        return None
+    first, second = zip(*judged, strict=True)
+    difference = paired_difference(first, second)
+    return Paired(reference=accuracy(first), form=accuracy(second), difference=difference, p_value=mcnemar(difference))
 
 
 def check_adapter(to_reference: float, to_base: float, base_to_reference: float, bounds: Bounds = BOUNDS) -> Check:
@@ -69,18 +58,16 @@ def check_end(
 
 
 def decide(
-    checks: Sequence[Check], closeness: Closeness | None, accuracy: Paired | None, bounds: Bounds = BOUNDS
+    checks: Sequence[Check], closeness: Closeness | None, paired: Paired | None, bounds: Bounds = BOUNDS
 ) -> tuple[Verdict, str]:
     """The verdict and, in one line, why."""
     if failed := [check for check in checks if check.outcome == "fail"]:
         return "different", "; ".join(f"{check.name}: {check.detail}" for check in failed)
-    if closeness is None or accuracy is None:
+    if closeness is None:
         return "different", "nothing could be measured"
+    if lost := _lost(paired, bounds):
+        return "different", lost
     measured = _measured(closeness)
-    if accuracy.loss > 0 and accuracy.p_value < bounds.significance:
-        return "different", f"the accuracy is lower: {_rights(accuracy)}"
-    if accuracy.loss > bounds.accuracy_loss:
-        return "different", f"{accuracy.loss:.1%} of the questions are lost: {_rights(accuracy)}"
     near = closeness.kl_mean if closeness.kl_mean is not None else closeness.logprob_gap
     exact = closeness.kl_mean is None or closeness.kl_mean <= bounds.same_kl
     gap_fits = closeness.logprob_gap is None or closeness.logprob_gap <= bounds.logprob_gap
@@ -103,11 +90,17 @@ def _measured(closeness: Closeness) -> str:
     return ", ".join(parts)
 
 
-def _rights(accuracy: Paired) -> str:
-    return (
-        f"{accuracy.form_right} of {accuracy.questions} right, the reference {accuracy.reference_right}; "
-        f"McNemar p = {accuracy.p_value:.2g}"
-    )
+def _lost(paired: Paired | None, bounds: Bounds) -> str | None:
+    """What is wrong with the accuracy, if anything; where nothing could be judged, the texts alone decide."""
+    if paired is None or paired.difference.value >= 0:
+        return None
+    form, reference = paired.form, paired.reference
+    rights = f"{form.right} of {form.total} right, the reference {reference.right}"
+    if paired.p_value < bounds.significance:
+        return f"the accuracy is lower: {rights}; McNemar p = {paired.p_value:.2g}"
+    if -paired.difference.value > bounds.accuracy_loss:
+        return f"{-paired.difference.value:.1%} of the questions are lost: {rights}"
+    return None
 
 
 def _cut_off(answers: Mapping[str, Generation]) -> float:

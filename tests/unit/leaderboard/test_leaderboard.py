@@ -144,15 +144,25 @@ def test_a_page_is_stale_until_it_is_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "marked"),
     [
-        ({}, False),
-        ({"form": "merged"}, True),
-        ({"form": "merged", "parity": None}, True),
-        ({"form": "merged", "parity": "different"}, True),
-        ({"form": "merged", "parity": "equivalent"}, False),
-        ({"form": "merged", "parity": "same"}, False),
+        ({}, True),
+        ({"parity": None}, True),
+        ({"parity": "different"}, True),
+        ({"parity": "equivalent"}, False),
+        ({"parity": "same"}, False),
     ],
 )
 def test_a_form_that_no_certificate_vouches_for_is_marked(card: dict[str, Any], marked: bool) -> None:
-    page = render_leaderboard([result("quickstart-merged", card=card)])
-    assert ("quickstart-merged (not certified)" in page) == marked
-    assert ("`slm parity`\nmakes one" in page) == marked
+    page = render_leaderboard([result(form="merged", card=card), result()])
+    assert page.count("| merged (not certified) |") == marked
+    assert page.count("(not certified)") == 2 * marked
+    assert ("`slm parity` makes one" in page) == marked
+
+
+def test_forms_have_columns_only_where_a_row_has_one() -> None:
+    plain = rows(render_leaderboard([result()]))[0]
+    assert not {"form", "MB on disk", "cold start"} & set(plain)
+    exported = result(run="e", value=0.7, form="gguf-q8_0", size_bytes=144_812_345, cold_start_s=6.14)
+    head, first, second = rows(render_leaderboard([result(), exported]))
+    places = [head.index(name) for name in ("form", "MB on disk", "cold start")]
+    assert [first[place] for place in places] == ["–", "–", "–"]
+    assert [second[place] for place in places] == ["gguf-q8_0 (not certified)", "145", "6.1 s"]

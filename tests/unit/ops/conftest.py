@@ -2,9 +2,9 @@
 
 import pytest
 
+from learned_run import PAIRS, make_run
 from slm.ops.parity.reference import Reference
 from slm.recipe import RunFolder
-from tiny_run import PAIRS, make_run
 
 
 @pytest.fixture(scope="session")

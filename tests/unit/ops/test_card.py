@@ -6,6 +6,7 @@ import shutil
 import pytest
 import yaml
 
+from learned_run import make_form
 from slm.errors import InputError, ModelError
 from slm.files import write_json
 from slm.ops import write_card
@@ -13,7 +14,6 @@ from slm.ops.parity import certificate_of
 from slm.ops.parity.forms import certify_form
 from slm.recipe import RunFolder
 from slm.records import Rate, Result
-from tiny_run import make_form
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from learned_run import PAIRS, make_run
 from served import Served, serve
 from slm.errors import InputError, JobError
 from slm.generate.openai import OpenAiBackend, api_root
@@ -11,7 +12,6 @@ from slm.models.forms import load_answering
 from slm.models.load import load_model, load_tokenizer
 from slm.ops.parity.endpoint import certify_endpoint, endpoint_file
 from slm.recipe import load_recipe
-from tiny_run import PAIRS, make_run
 
 
 @pytest.fixture(scope="module")

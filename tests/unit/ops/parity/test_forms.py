@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from learned_run import PAIRS, make_form, make_run, sign
 from slm.models.load import load_tokenizer
 from slm.ops.parity import certificate_of
 from slm.ops.parity.forms import certify_form
@@ -14,7 +15,6 @@ from slm.recipe import RunFolder
 from slm.tasks import Renderer
 from slm.train import audit
 from tiny import make_tiny_model
-from tiny_run import PAIRS, make_form, make_run, sign
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +46,11 @@ def test_a_faithful_form_is_the_same_and_its_certificate_is_kept(reference, form
     certificate = certify_form(reference, form)
     assert certificate.verdict == "same", certificate.reason
     assert set(outcomes(certificate).values()) == {"pass"}
-    near, accuracy = certificate.closeness, certificate.accuracy
+    near, paired = certificate.closeness, certificate.accuracy
     assert (near.same_answers, near.answers) == (len(PAIRS), len(PAIRS))
     assert near.same_tokens == near.tokens == sum(len(line.answer) for line in reference.lines.values())
     assert near.kl_mean <= near.kl_max < 1e-6
-    assert (accuracy.reference_right, accuracy.form_right, accuracy.p_value) == (len(PAIRS), len(PAIRS), 1.0)
+    assert (paired.reference.right, paired.form.right, paired.p_value) == (len(PAIRS), len(PAIRS), 1.0)
     assert certificate_of(form) == certificate
 
 
@@ -60,7 +60,7 @@ def test_the_base_model_in_place_of_the_tuned_one(reference, tuned, tmp_path):
     assert outcomes(certificate)["adapter applied"] == "fail"
     assert "untuned base model" in detail(certificate, "adapter applied")
     assert outcomes(certificate)["weights"] == "fail"
-    assert certificate.accuracy.only_reference > 5
+    assert certificate.accuracy.difference.lost > 5
     assert certificate.accuracy.p_value < 0.05
 
 

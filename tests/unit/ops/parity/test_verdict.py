@@ -16,7 +16,7 @@ def closeness(same=50, kl=0.0, gap=None, answers=50) -> Closeness:
     return Closeness(answers=answers, same_answers=same, kl_mean=kl, kl_max=kl, logprob_gap=gap, **tokens)
 
 
-def paired(lost=0, won=0, both=40, questions=50) -> Paired:
+def paired(lost=0, won=0, both=40, questions=50) -> Paired | None:
     verdicts = [[True] * both + [True] * lost + [False] * won, [True] * both + [False] * lost + [True] * won]
     rest = questions - both - lost - won
     return pair(*([verdict(right) for right in column + [False] * rest] for column in verdicts))
@@ -49,6 +49,7 @@ def verdict(right, reason="row_count") -> Verdict:
         (closeness(kl=0.001), paired(lost=6, won=4, both=30, questions=400), "equivalent"),
         (closeness(kl=0.001), paired(lost=9, won=0, both=300, questions=400), "different"),  # 2 points, significant
         (closeness(kl=0.001), paired(won=9), "equivalent"),
+        (closeness(), None, "same"),  # nothing can be judged
         (None, None, "different"),
     ],
 )
@@ -65,13 +66,18 @@ def test_mcnemar_s_exact_test():
     assert paired(lost=6).p_value == pytest.approx(2 * 0.5**6)
     assert paired(lost=5, won=1).p_value == pytest.approx(2 * (1 + 6) * 0.5**6)
     assert paired().p_value == 1.0
-    assert (paired(lost=2).reference_right, paired(lost=2).form_right, paired(lost=2).loss) == (42, 40, 0.04)
+    assert (paired(lost=2).reference.right, paired(lost=2).form.right, paired(lost=2).difference.value) == (
+        42,
+        40,
+        -0.04,
+    )
 
 
 def test_what_nobody_can_judge_is_left_out_and_undecided_is_not_right():
     first = [verdict(True), verdict(None, "database_unavailable"), verdict(None, "both_empty")]
     found = pair(first, first)
-    assert (found.questions, found.reference_right) == (2, 1)
+    assert (found.reference.total, found.reference.right) == (2, 1)
+    assert pair(first[:1], first[:1]) is None
 
 
 @pytest.mark.parametrize(
