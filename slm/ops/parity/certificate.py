@@ -30,6 +30,21 @@ class Check(_Strict):
     outcome: Outcome
     detail: str
 
+    @classmethod
+    def passed(cls, name: str, detail: str) -> "Check":
+        """It is as it should be."""
+        return cls(name=name, outcome="pass", detail=detail)
+
+    @classmethod
+    def failed(cls, name: str, detail: str) -> "Check":
+        """It is not."""
+        return cls(name=name, outcome="fail", detail=detail)
+
+    @classmethod
+    def unknown(cls, name: str, detail: str) -> "Check":
+        """Nothing can be said, and why."""
+        return cls(name=name, outcome="not checked", detail=detail)
+
 
 class Closeness(_Strict):
     """How near the answers are to the reference's; None where it could not be measured.

@@ -39,7 +39,7 @@ def certify_endpoint(reference: Reference, url: str, model: str, *, key_env: str
         _check_applied(reference, answers),
         _check_run(reference, answers, closeness),
         check_end(None, None, answers, reference.answers),
-        Check(name="weights", outcome="not checked", detail="a server does not show them"),
+        Check.unknown("weights", "a server does not show them"),
     ]
     measured = closeness, reference.accuracy(answers)
     certificate = reference.certificate(f"server: {model}", checks, measured, files={}, endpoint=backend.url)
@@ -84,7 +84,7 @@ def _gap(reference: Reference, answers: Mapping[str, Generation], same: list[str
 def _check_counts(reference: Reference, answers: Mapping[str, Generation]) -> tuple[Check, Check]:
     """(prompt ids, BOS), as far as the server's own count of a prompt's tokens tells."""
     bos = begins_with_bos(reference.renderer, reference.prompts)
-    no_bos = Check(name="BOS", outcome="not checked", detail="the reference's prompts begin without one")
+    no_bos = Check.unknown("BOS", "the reference's prompts begin without one")
     more = {
         number: told - (reference.answers[number].prompt_tokens or 0)
         for number, answer in answers.items()
@@ -93,25 +93,25 @@ def _check_counts(reference: Reference, answers: Mapping[str, Generation]) -> tu
     if not more:
         untold = "the server does not tell how many tokens a prompt has"
         return (
-            Check(name="prompt ids", outcome="not checked", detail=untold),
-            Check(name="BOS", outcome="not checked", detail=untold) if bos else no_bos,
+            Check.unknown("prompt ids", untold),
+            Check.unknown("BOS", untold) if bos else no_bos,
         )
     off = {number: difference for number, difference in more.items() if difference}
     if not off:
-        passed = Check(name="prompt ids", outcome="pass", detail=f"as many tokens in {len(more)} prompts")
-        return passed, Check(name="BOS", outcome="pass", detail="no prompt is a token short") if bos else no_bos
+        passed = Check.passed("prompt ids", f"as many tokens in {len(more)} prompts")
+        return passed, Check.passed("BOS", "no prompt is a token short") if bos else no_bos
     number, difference = next(iter(off.items()))
     ours = reference.answers[number].prompt_tokens or 0
     detail = f"{number}: the server counts {ours + difference} tokens, the reference has {ours}"
-    differ = Check(name="prompt ids", outcome="fail", detail=f"{detail}; {len(off)} of {len(more)} prompts differ")
+    differ = Check.failed("prompt ids", f"{detail}; {len(off)} of {len(more)} prompts differ")
     kinds = set(more.values())
     if not bos:
         return differ, no_bos
     if kinds == {-1}:
-        return differ, Check(name="BOS", outcome="fail", detail="every prompt is a token short: the BOS is missing")
+        return differ, Check.failed("BOS", "every prompt is a token short: the BOS is missing")
     if kinds == {1}:
-        return differ, Check(name="BOS", outcome="fail", detail="every prompt has a token more: the BOS is there twice")
-    return differ, Check(name="BOS", outcome="not checked", detail="the prompts differ by more than a token")
+        return differ, Check.failed("BOS", "every prompt has a token more: the BOS is there twice")
+    return differ, Check.unknown("BOS", "the prompts differ by more than a token")
 
 
 def _check_applied(reference: Reference, answers: Mapping[str, Generation]) -> Check:
@@ -120,12 +120,12 @@ def _check_applied(reference: Reference, answers: Mapping[str, Generation]) -> C
         number for number, answer in reference.base_answers.items() if answer.text != reference.answers[number].text
     ]
     if not telling:
-        return Check(name=name, outcome="not checked", detail="the untuned base model gives the same answers")
+        return Check.unknown(name, "the untuned base model gives the same answers")
     as_base = sum(answers[number].text == reference.base_answers[number].text for number in telling)
     as_run = sum(answers[number].text == reference.answers[number].text for number in telling)
     detail = f"of {len(telling)} answers that tell, {as_run} are the run's and {as_base} the untuned base model's"
     failed = as_base > as_run and as_base * 2 >= len(telling)
-    return Check(name=name, outcome="fail" if failed else "pass", detail=detail)
+    return Check.failed(name, detail) if failed else Check.passed(name, detail)
 
 
 def _check_run(reference: Reference, answers: Mapping[str, Generation], closeness: Closeness) -> Check:
@@ -135,10 +135,8 @@ def _check_run(reference: Reference, answers: Mapping[str, Generation], closenes
         as_base = len(identical(reference.base_answers, answers))
         if as_base <= closeness.same_answers:
             detail = f"{closeness.same_answers} of {closeness.answers} answers are the run's: another adapter or model"
-            return Check(name=name, outcome="fail", detail=detail)
+            return Check.failed(name, detail)
     if gap is not None and gap > BOUNDS.other_gap:
         detail = f"the same answers with log-probabilities that differ by {gap:.2g} a token: another adapter"
-        return Check(name=name, outcome="fail", detail=detail)
-    return Check(
-        name=name, outcome="pass", detail=f"{closeness.same_answers} of {closeness.answers} answers are the run's"
-    )
+        return Check.failed(name, detail)
+    return Check.passed(name, f"{closeness.same_answers} of {closeness.answers} answers are the run's")

@@ -34,7 +34,7 @@ def certify_form(reference: Reference, folder: Path) -> Certificate:
     try:
         backend = load_form_backend(folder)
     except ModelError as error:
-        checks.append(Check(name="loads", outcome="fail", detail=str(error).splitlines()[0]))
+        checks.append(Check.failed("loads", str(error).splitlines()[0]))
     else:
         more, measured = _measure(reference, backend, form)
         checks += more
@@ -54,13 +54,13 @@ def _measure(
     ]
     if (rows := len(backend.model.get_input_embeddings().weight)) < vocabularies.size:
         detail = f"the tokenizer has {vocabularies.size} ids, the model {rows} rows for them"
-        return [*checks, Check(name="answers", outcome="fail", detail=detail)], None
+        return [*checks, Check.failed("answers", detail)], None
     answers = ask(backend, reference.prompts, form.name)
     near, to_base = _distances(reference, backend, vocabularies)
     base_end = None
     if near is None or to_base is None:
         untold = "the form has not the tokens of the reference's answers"
-        checks.append(Check(name="adapter applied", outcome="not checked", detail=untold))
+        checks.append(Check.unknown("adapter applied", untold))
     else:
         base_end = to_base.reference_end
         checks.append(check_adapter(near.kl_mean, to_base.kl_mean, _base_distance(reference).kl_mean))
@@ -111,18 +111,18 @@ def _check_origin(reference: Reference, form: Form) -> Check:
     name = "made from this run"
     if form.adapter != reference.adapter:
         detail = f"form.json names weights {form.adapter[:12]} of {form.run}, the run has {reference.adapter[:12]}"
-        return Check(name=name, outcome="fail", detail=detail)
+        return Check.failed(name, detail)
     if form.model_fingerprint != reference.model_fingerprint:
         detail = f"form.json names the base model {form.model_fingerprint[:12]}, the run's is another"
-        return Check(name=name, outcome="fail", detail=detail)
-    return Check(name=name, outcome="pass", detail=f"weights {form.adapter[:12]}")
+        return Check.failed(name, detail)
+    return Check.passed(name, f"weights {form.adapter[:12]}")
 
 
 def _check_files(form: Form, files: dict[str, str]) -> Check:
     if changed := [name for name, file in form.files.items() if files.get(name) != file.sha256]:
         detail = f"changed since they were exported: {', '.join(changed)}"
-        return Check(name="files", outcome="fail", detail=detail)
-    return Check(name="files", outcome="pass", detail=f"the {len(form.files)} files that were exported")
+        return Check.failed("files", detail)
+    return Check.passed("files", f"the {len(form.files)} files that were exported")
 
 
 def _check_weights(reference: Reference, model: Any, form: Form, vocabularies: Vocabularies) -> Check:
@@ -131,20 +131,18 @@ def _check_weights(reference: Reference, model: Any, form: Form, vocabularies: V
     name = "weights"
     if not reference.mergeable:
         untold = "the run's adapter is for quantized weights, into which it cannot be merged without loss"
-        return Check(name=name, outcome="not checked", detail=untold)
+        return Check.unknown(name, untold)
     rows = vocabularies.rows() if form.trimmed else None
     found = compare_weights(reference.backend.model, model, rows=rows, bits=_bits(form))
     if found.unlike:
-        return Check(name=name, outcome="fail", detail=found.unlike)
+        return Check.failed(name, found.unlike)
     if (worst := found.worst) is not None:
         detail = (
             f"{worst.name} is not the merged weight: off by {worst.deviation:.2g} of its size, "
             f"at most {worst.largest:.2g}; its precision explains {worst.allowed:.2g} and {worst.allowed_largest:.2g}"
         )
-        return Check(name=name, outcome="fail", detail=detail)
-    return Check(
-        name=name, outcome="pass", detail=f"{found.compared} weights are the base model's with the adapter merged"
-    )
+        return Check.failed(name, detail)
+    return Check.passed(name, f"{found.compared} weights are the base model's with the adapter merged")
 
 
 def _bits(form: Form) -> int | None:

@@ -47,17 +47,17 @@ def check_tokenizer(vocabularies: Vocabularies, *, trimmed: bool) -> Check:
     if vocabularies.foreign:
         shown = ", ".join(map(repr, vocabularies.foreign[:3]))
         count = len(vocabularies.foreign)
-        return Check(name=name, outcome="fail", detail=f"{count} tokens that the reference has not, such as {shown}")
+        return Check.failed(name, f"{count} tokens that the reference has not, such as {shown}")
     if trimmed:
         kept = len(vocabularies.mapping) - vocabularies.missing
-        return Check(name=name, outcome="pass", detail=f"{kept} of the reference's {len(vocabularies.mapping)} tokens")
+        return Check.passed(name, f"{kept} of the reference's {len(vocabularies.mapping)} tokens")
     if vocabularies.missing:
-        return Check(name=name, outcome="fail", detail=f"{vocabularies.missing} of the reference's tokens are missing")
+        return Check.failed(name, f"{vocabularies.missing} of the reference's tokens are missing")
     if not vocabularies.identical:
         own = next(own for own, other in enumerate(vocabularies.mapping) if own != other)
         detail = f"the reference's token {own} has id {vocabularies.mapping[own]}"
-        return Check(name=name, outcome="fail", detail=detail)
-    return Check(name=name, outcome="pass", detail=f"the same {len(vocabularies.mapping)} tokens")
+        return Check.failed(name, detail)
+    return Check.passed(name, f"the same {len(vocabularies.mapping)} tokens")
 
 
 def check_prompts(
@@ -79,21 +79,19 @@ def check_prompts(
     if different is None and ends[0] != ends[1]:
         different = f"an answer ends with {ends[0]!r}, here with {ends[1]!r}"
     if different:
-        ids = Check(name="prompt ids", outcome="fail", detail=different)
+        ids = Check.failed("prompt ids", different)
     else:
         more = f", {resplit} of them in other pieces" if resplit else ""
-        ids = Check(
-            name="prompt ids", outcome="pass", detail=f"the same text and tokens in {len(prompts)} prompts{more}"
-        )
+        ids = Check.passed("prompt ids", f"the same text and tokens in {len(prompts)} prompts{more}")
     return ids, _check_bos(bos, without_bos, len(prompts))
 
 
 def _check_bos(bos: str | None, without: int, prompts: int) -> Check:
     if bos is None:
-        return Check(name="BOS", outcome="not checked", detail="the reference's prompts begin without one")
+        return Check.unknown("BOS", "the reference's prompts begin without one")
     if without:
-        return Check(name="BOS", outcome="fail", detail=f"{without} of {prompts} prompts do not begin with {bos!r}")
-    return Check(name="BOS", outcome="pass", detail=f"every prompt begins with {bos!r}")
+        return Check.failed("BOS", f"{without} of {prompts} prompts do not begin with {bos!r}")
+    return Check.passed("BOS", f"every prompt begins with {bos!r}")
 
 
 def begins_with_bos(renderer: Renderer, prompts: Mapping[str, Prompt]) -> bool:

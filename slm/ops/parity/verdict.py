@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
 from slm.ops.parity.bounds import BOUNDS, Bounds
-from slm.ops.parity.certificate import Check, Closeness, Outcome, Paired, Verdict
+from slm.ops.parity.certificate import Check, Closeness, Paired, Verdict
 from slm.records import Generation
 from slm.records import Verdict as Judgement
 
@@ -23,11 +23,11 @@ def check_adapter(to_reference: float, to_base: float, base_to_reference: float,
     """Whether the adapter is at work: `to_base` and `to_reference` are the form's divergences, nats a token."""
     name = "adapter applied"
     if base_to_reference <= bounds.same_kl:
-        return _check(name, "not checked", "the training changed nothing: the reference answers as the base model does")
+        return Check.unknown(name, "the training changed nothing: the reference answers as the base model does")
     figures = f"KL to the untuned base model {to_base:.2g}, to the reference {to_reference:.2g}"
     if to_base < bounds.base_ratio * to_reference:
-        return _check(name, "fail", f"it answers as the untuned base model does: {figures}")
-    return _check(name, "pass", figures)
+        return Check.failed(name, f"it answers as the untuned base model does: {figures}")
+    return Check.passed(name, figures)
 
 
 def check_end(
@@ -44,17 +44,17 @@ def check_end(
     cut, cut_before = (_cut_off(given) for given in (answers, reference_answers))
     lengths = f"{cut:.0%} of the answers run to the length limit, of the reference's {cut_before:.0%}"
     if cut - cut_before >= bounds.cut_off:
-        return _check(name, "fail", lengths)
+        return Check.failed(name, lengths)
     if cut_before >= bounds.never_ends:
         untold = "the run itself does not end its answers: its end is untrained, or the length limit too low"
-        return _check(name, "not checked", f"{untold} ({cut_before:.0%} run to it)")
+        return Check.unknown(name, f"{untold} ({cut_before:.0%} run to it)")
     if ends is None:
-        return _check(name, "pass", lengths)
+        return Check.passed(name, lengths)
     form, reference = ends
     figures = f"log-probability of the end {form:.2f}, the reference's {reference:.2f}"
     if base is not None and reference - form >= bounds.end_gap and abs(form - base) < abs(form - reference):
-        return _check(name, "fail", f"{figures}, the untuned base model's {base:.2f}; {lengths}")
-    return _check(name, "pass", f"{figures}; {lengths}")
+        return Check.failed(name, f"{figures}, the untuned base model's {base:.2f}; {lengths}")
+    return Check.passed(name, f"{figures}; {lengths}")
 
 
 def decide(
@@ -105,7 +105,3 @@ def _lost(paired: Paired | None, bounds: Bounds) -> str | None:
 
 def _cut_off(answers: Mapping[str, Generation]) -> float:
     return sum(answer.finish_reason == "length" for answer in answers.values()) / max(len(answers), 1)
-
-
-def _check(name: str, outcome: Outcome, detail: str) -> Check:
-    return Check(name=name, outcome=outcome, detail=detail)
