@@ -61,7 +61,7 @@ def base_folder(name):
 
 
 def test_another_adapter_behind_the_same_name(reference, workplace):
-    other = make_run("llama", workplace, name="other", max_steps=12)
+    other = make_run("llama", workplace, name="other", steps=12)
     recipe = load_recipe(other.recipe)
     model = load_answering(base_folder(recipe.model.name), recipe.model, adapter=other.adapter)
     with serve(Served(model, reference.renderer.tokenizer)) as served:

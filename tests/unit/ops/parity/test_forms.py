@@ -6,14 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from learned_run import PAIRS, make_form, make_run, sign
+from learned_run import PAIRS, make_form, sign
 from slm.models.load import load_tokenizer
 from slm.ops.parity import certificate_of
 from slm.ops.parity.forms import certify_form
 from slm.ops.parity.prompts import check_prompts
-from slm.recipe import RunFolder
 from slm.tasks import Renderer
-from slm.train import audit
 from tiny import make_tiny_model
 
 
@@ -137,16 +135,6 @@ def prompt(question):
     from slm.records import Prompt
 
     return Prompt(context="orders(id int pk)", question=question)
-
-
-@pytest.fixture(scope="session")
-def endless(workplace) -> RunFolder:
-    """The same run, trained without the token that ends an answer."""
-    with pytest.MonkeyPatch.context() as patch:
-        whole = Renderer.target_ids
-        patch.setattr(Renderer, "target_ids", lambda self, target: whole(self, target)[:-1])
-        patch.setattr(audit, "audit", lambda *_, **__: [])  # it would refuse exactly this
-        return make_run("llama", workplace, name="endless")
 
 
 def test_an_end_that_was_not_trained(reference, endless, tmp_path):
