@@ -79,8 +79,7 @@ def _export_by_budget(
 ) -> None:
     from slm.cli.subjects import exported, score, tuned
     from slm.files import read_records
-    from slm.models.forms import read_form
-    from slm.ops import choose_form, export, parse_size
+    from slm.ops import choose_form, parse_size
     from slm.recipe import load_recipe
     from slm.records import Verdict
 
@@ -93,7 +92,7 @@ def _export_by_budget(
         return list(read_records(subject.run.verdicts(dataset.name), Verdict))
 
     name = f"{dataset.name}, {len(dataset.examples)} questions"
-    choice, folder = choose_form(run, size, verdicts, verdicts(None), sample=name, trim=trim)
+    choice, folder = choose_form(run, size, verdicts, verdicts(None), sample=name, trim=trim, out=out)
     _print_choice(choice)
     if folder is None:
         smallest = min(row.size_bytes for row in choice.rows)
@@ -102,10 +101,6 @@ def _export_by_budget(
             where=str(run.path),
             hint="a smaller base model" if trim else "--trim-vocabulary",
         )
-    if out is not None:
-        spec = read_form(folder).spec
-        export(run, spec, out=out)
-        folder = out
     _report(folder, run, as_json=as_json)
 
 

@@ -82,10 +82,10 @@ def _attention_factor(scale: float, original: int) -> float:
 
 
 def _add_windows(writer: gguf.GGUFWriter, config: Any, where: str) -> None:
-    window = getattr(config, "sliding_window", None)
+    window = int(getattr(config, "sliding_window", None) or 0)
     kinds = getattr(config, "layer_types", None) or []
     if config.model_type == "phi3":
-        writer.add_sliding_window(window or 0)  # 0 tells Phi-4 from Phi-3
+        writer.add_sliding_window(window)  # 0 tells Phi-4 from Phi-3
         return
     if "sliding_attention" not in kinds:
         return

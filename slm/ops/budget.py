@@ -54,13 +54,21 @@ class Choice(Record):
 
 
 def choose_form(
-    run: RunFolder, budget: int, measure: Measure, reference: Sequence[Verdict], *, sample: str, trim: bool = False
+    run: RunFolder,
+    budget: int,
+    measure: Measure,
+    reference: Sequence[Verdict],
+    *,
+    sample: str,
+    trim: bool = False,
+    out: Path | None = None,
 ) -> tuple[Choice, Path | None]:
     """Try every form, with `trim` also with a smaller vocabulary, and take the best of at most `budget` bytes.
 
     The best has the most right answers, and of several such forms the smallest file. Forms that do not fit are not
     measured. `reference` are the verdicts on the run as it was trained. Forms stay in `exports/` of the run, so that
-    the same call continues where it was stopped; the table is written there and into the chosen folder.
+    the same call continues where it was stopped; `out` gets a copy of the chosen one. The table is written there, too.
+    Returns the table and the folder of the chosen form, None if nothing fits.
     """
     specs = [
         spec.model_copy(update={"trimmed": trimmed}) for trimmed in (False, True)[: 1 + trim] for spec in CANDIDATES
@@ -89,8 +97,9 @@ def choose_form(
     write_json(run.path / "exports" / TABLE, choice)
     if chosen is None:
         return choice, None
-    write_json(folders[chosen.form] / TABLE, choice)
-    return choice, folders[chosen.form]
+    folder = folders[chosen.form] if out is None else export(run, read_form(folders[chosen.form]).spec, out=out)
+    write_json(folder / TABLE, choice)
+    return choice, folder
 
 
 def best_row(rows: Sequence[Row]) -> Row | None:
