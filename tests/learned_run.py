@@ -68,18 +68,17 @@ def make_run(family: str, folder: Path, *, name: str = "tiny", steps: int = 60, 
         torch.manual_seed(1)
         model = add_lora(load_model(base, dtype="float32"), recipe.lora)
         learn(model, Renderer(load_tokenizer(base)), load_dataset(f"{data}:train"), steps=steps, end=end)
+    return finish(run, recipe, model)
+
+
+def finish(run: RunFolder, recipe: Recipe, model: Any) -> RunFolder:
+    """Write what a training leaves behind: adapter, recipe and card."""
     save_adapter(model, run.adapter)
     write_text(run.recipe, to_yaml(recipe))
     trained, all_parameters = count_parameters(model)
-    card = {
-        "run": run.path.name,
-        "method": "lora",
-        "examples": len(PAIRS),
-        "data": "f00d",
-        "adapter": weights_hash(run),
-    }
+    card = {"run": run.path.name, "method": "lora", "examples": len(PAIRS), "data": "f00d"}
     card |= {"parameters": all_parameters - trained, "trainable_parameters": trained}
-    card |= {"model": model_fingerprint(find_model(str(base))), "adapter": weights_hash(run)}
+    card |= {"model": model_fingerprint(find_model(recipe.model.name)), "adapter": weights_hash(run)}
     write_json(run.card, card | {"code": provenance.code_state(), "versions": provenance.versions()})
     return run
 

