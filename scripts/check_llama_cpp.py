@@ -1,19 +1,23 @@
 """Loads an exported GGUF file in llama.cpp, and compares its tokens and answers with those of transformers.
 
-pip install llama-cpp-python    (builds llama.cpp; not among the packages that slm needs)
+pip install xllamacpp    (llama.cpp ready to run; or --server URL of a llama-server that has loaded the file)
 python scripts/check_llama_cpp.py runs/RUN/exports/gguf-q8_0 roastery:test --limit 8
 """
 
 import argparse
+import importlib
+import json
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 from slm.data import load_dataset
 from slm.generate.local import load_form_backend
 from slm.models.forms import GGUF_FILE
-from slm.records import Prompt
-from slm.tasks import TextToSql
+from slm.tasks import Renderer, TextToSql
+
+_TOKENS = 2048  # of a prompt with its answer
 
 
 def main() -> int:
@@ -22,48 +26,57 @@ def main() -> int:
     parser.add_argument("form", type=Path, help="a folder that slm export --to gguf wrote")
     parser.add_argument("suite", help="whose questions are asked, such as roastery:test")
     parser.add_argument("--limit", type=int, default=8, help="how many questions")
+    parser.add_argument("--server", help="address of a running llama-server, such as http://127.0.0.1:8080")
     arguments = parser.parse_args()
-    try:
-        from llama_cpp import Llama  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        print("llama_cpp cannot be imported\n  try: pip install llama-cpp-python", file=sys.stderr)
+    server = None if arguments.server else _start(arguments.form / GGUF_FILE)
+    address = arguments.server or getattr(server, "listening_address", None)
+    if address is None:
+        print("llama.cpp cannot be started\n  try: pip install xllamacpp, or --server URL", file=sys.stderr)
         return 2
     backend = load_form_backend(arguments.form)
     dataset = load_dataset(arguments.suite, limit=arguments.limit)
     task = TextToSql(dataset.contexts)
     prompts = [(example.id, task.prompt(example)) for example in dataset.available]
     ours = {answer.example_id: answer.text for answer in backend.generate(prompts)}
-    llama = Llama(str(arguments.form / GGUF_FILE), n_ctx=2048, verbose=False)
     tokens = answers = 0
     for example_id, prompt in prompts:
         ids = list(backend.renderer.render(prompt).ids)
-        same_tokens = _tokenize(llama, backend.renderer, prompt) == ids
-        theirs = _answer(llama, backend, ids)
-        tokens, answers = tokens + same_tokens, answers + (theirs == ours[example_id])
-        if not same_tokens or theirs != ours[example_id]:
-            print(f"{example_id}: tokens {'equal' if same_tokens else 'DIFFER'}")
-            print(f"  transformers: {ours[example_id]}\n  llama.cpp:    {theirs}")
+        text = {"content": backend.renderer.text(prompt), "add_special": not backend.renderer.chat}
+        theirs = _ask(address, "tokenize", text | {"parse_special": True})["tokens"]
+        said = _answer(address, ids, backend.max_new_tokens, backend.renderer)
+        tokens, answers = tokens + (theirs == ids), answers + (said == ours[example_id])
+        if theirs != ids or said != ours[example_id]:
+            print(f"{example_id}: tokens {'equal' if theirs == ids else 'DIFFER'}")
+            print(f"  transformers: {ours[example_id]}\n  llama.cpp:    {said}")
     print(f"{arguments.form}: {tokens} of {len(prompts)} prompts have equal tokens, {answers} equal answers")
     return int(tokens < len(prompts) or answers < len(prompts))
 
 
-def _tokenize(llama: Any, renderer: Any, prompt: Prompt) -> list[int]:
-    """The prompt's text, special tokens included, as llama.cpp cuts it."""
-    return list(llama.tokenize(renderer.text(prompt).encode(), add_bos=_begins_with_bos(renderer), special=True))
+def _start(file: Path) -> Any:
+    """A server in this process that has loaded the file; None where xllamacpp is not installed."""
+    try:
+        library: Any = importlib.import_module("xllamacpp")
+    except ImportError:
+        return None
+    params = library.CommonParams()
+    params.model.path = str(file)
+    params.n_ctx, params.n_parallel, params.warmup, params.verbosity = _TOKENS, 1, False, -1
+    return library.Server(params)
 
 
-def _begins_with_bos(renderer: Any) -> bool:
-    return not renderer.chat and renderer.tokenizer("a")["input_ids"][0] == renderer.tokenizer.bos_token_id
+def _ask(address: str, path: str, question: dict[str, Any]) -> Any:
+    request = urllib.request.Request(  # noqa: S310 - the address is the user's own
+        f"{address}/{path}", json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=600) as reply:  # noqa: S310
+        return json.load(reply)
 
 
-def _answer(llama: Any, backend: Any, ids: list[int]) -> str:
+def _answer(address: str, ids: list[int], longest: int, renderer: Renderer) -> str:
     """llama.cpp's greedy answer to the token ids of a prompt."""
-    out: list[int] = []
-    for token in llama.generate(ids, temp=0.0, repeat_penalty=1.0):
-        if token == backend.renderer.end_id or len(out) == backend.max_new_tokens:
-            break
-        out.append(token)
-    return str(backend.renderer.decode(out))
+    greedy = {"n_predict": longest, "temperature": 0.0, "top_k": 1, "cache_prompt": True, "return_tokens": True}
+    reply = _ask(address, "completion", {"prompt": ids} | greedy)
+    return renderer.decode([token for token in reply["tokens"] if token != renderer.end_id])
 
 
 if __name__ == "__main__":
