@@ -85,7 +85,7 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
         )
     if getattr(model, "is_loaded_in_4bit", False):  # now, or when the folder was written
         _mend_cpu_nf4(model, path)
-    if getattr(model, "is_loaded_in_8bit", False):
+    if getattr(model, "is_quantized", False):
         _cast_rest(model, getattr(torch, dtype))
     _let_go_of_file(model)
     model.config.name_or_path = model.name_or_path = base_name(path)
@@ -138,9 +138,10 @@ def _quantization(quantize: Quantize, dtype: Dtype) -> Any:
 
 
 def _cast_rest(model: Any, dtype: torch.dtype) -> None:
-    """What is not in 8 bits gets the type of the arithmetic: from a quantized folder it comes as it is stored there."""
+    """What is not quantized gets the type of the arithmetic: from a quantized folder it comes as it is stored there."""
     for parameter in model.parameters():
-        if parameter.is_floating_point() and parameter.dtype != dtype:
+        quantized = getattr(parameter, "quant_state", None) is not None or not parameter.is_floating_point()
+        if not quantized and parameter.dtype != dtype:
             parameter.data = parameter.data.to(dtype)
 
 
