@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slm.cli.output import Json, emit, rate_text
+from slm.cli.output import Json, emit
 from slm.cli.runs import RunName
 from slm.cli.training import Runs
 from slm.errors import InputError, JobError
@@ -105,10 +105,9 @@ def _row(certificate: "Certificate") -> dict[str, str | None]:
     return {
         "form": certificate.form,
         "verdict": certificate.verdict,
-        "same_answers": f"{near.same_answers} of {near.answers}" if near else None,
-        "same_tokens": f"{near.same_tokens} of {near.tokens}" if near else None,
-        "kl": f"{kl:.1e} (at most {near.kl_max:.1e})" if near and kl is not None else None,
-        "right": rate_text(paired.form) if paired else None,
-        "right_in_the_run": rate_text(paired.reference) if paired else None,
+        "same_answers": f"{near.same_answers}/{near.answers}" if near else None,
+        "mean_kl": None if kl is None else f"{kl:.1e}",
+        "right": f"{paired.form.right}/{paired.form.total}" if paired else None,
+        "run": f"{paired.reference.right}/{paired.reference.total}" if paired else None,
         "p": f"{paired.p_value:.2g}" if paired else None,
     }
