@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from slm.cli import evaluating, exporting, inspecting, runs, sql, training
+from slm.cli import evaluating, exporting, inspecting, parity, runs, sql, training
 from slm.errors import SlmError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("generate")(evaluating.generate)
 app.command("eval")(evaluating.evaluate)
 app.command("leaderboard")(evaluating.leaderboard)
 app.command("export")(exporting.export)
+app.command("parity")(parity.parity)
 app.add_typer(inspecting.recipe_app, name="recipe")
 app.add_typer(inspecting.models_app, name="models")
 app.add_typer(inspecting.suites_app, name="suites")

@@ -63,7 +63,7 @@ def export(
         dtype=_one_of(dtype, StoredDtype, "--dtype"),
         trimmed=trim,
     )
-    _report(export_form(found, spec, out=out), as_json=as_json)
+    _report(export_form(found, spec, out=out), found, as_json=as_json)
 
 
 def _export_by_budget(
@@ -101,7 +101,7 @@ def _export_by_budget(
             where=str(run.path),
             hint="a smaller base model" if trim else "--trim-vocabulary",
         )
-    _report(folder, as_json=as_json)
+    _report(folder, run, as_json=as_json)
 
 
 def _sample(ref: str | None, train: str, test: str, questions: int) -> "Dataset":
@@ -118,8 +118,11 @@ def _sample(ref: str | None, train: str, test: str, questions: int) -> "Dataset"
     return load_dataset(ref, limit=questions)
 
 
-def _report(folder: Path, *, as_json: bool) -> None:
+def _report(folder: Path, run: "RunFolder", *, as_json: bool) -> None:
     from slm.models.forms import read_form
+    from slm.ops import write_card
+
+    write_card(folder, run)
 
     form = read_form(folder)
     row = {

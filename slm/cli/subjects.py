@@ -116,12 +116,21 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
     if subject.form is not None:
         form = read_form(subject.form)
         card |= {"model": form.model_fingerprint, "adapter": form.adapter, "form": form.model_dump(mode="json")}
+        card["parity"] = _verdict(subject.form)
         who = {"model": form.model, "tuned": True, "parameters": form.parameters}
     else:
         entry, weights = find_model(subject.model.name), weights_hash(subject.run)
         card |= {"model": model_fingerprint(entry), "adapter": weights}
         who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
     return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
+
+
+def _verdict(form: Path) -> str | None:
+    """What the form's certificate says of it; None without a valid one."""
+    from slm.ops import certificate_of
+
+    certificate = certificate_of(form)
+    return certificate.verdict if certificate else None
 
 
 def with_form(result: Result, subject: Subject, dataset: Dataset) -> Result:

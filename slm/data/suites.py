@@ -38,6 +38,7 @@ class _SuiteFile(_Strict):
     title: str
     task: str
     licence: str
+    language: str | None = None
     description: str
     # Of several file names the first that is there counts: releases of one data set differ.
     splits: dict[str, str | list[str]] = Field(min_length=1)
@@ -54,13 +55,15 @@ class _SuiteFile(_Strict):
 class SuiteInfo:
     """A suite: what it is, and where its data is or should be.
 
-    `folder` is None where the data belongs in `$SLM_DATA` and that is not set. `get`: how to get the data, one line.
+    `language` is that of its questions, as an ISO 639-1 code. `folder` is None where the data belongs in
+    `$SLM_DATA` and that is not set. `get`: how to get the data, one line.
     """
 
     name: str
     title: str
     task: str
     licence: str
+    language: str | None
     description: str
     splits: Mapping[str, tuple[str, ...]]
     report_by: tuple[str, ...]

@@ -10,7 +10,8 @@ from slm.progress import Meter
 from slm.records import Example, Generation, Rate, Result, Verdict
 from slm.tasks import Task
 
-_UNAVAILABLE = {"database_unavailable", "gold_failed"}
+# Reasons that say nothing of the answer: it counts as neither right nor wrong.
+UNAVAILABLE = {"database_unavailable", "gold_failed"}
 
 
 def evaluate(
@@ -40,7 +41,7 @@ def evaluate(
         for verdict in task.grade(texts, timeout_s=timeout_s, instances=instances):
             verdicts.append(_name_missing(verdict, answers.get(verdict.example_id)))
             meter.advance()
-    judged = [verdict for verdict in verdicts if verdict.reason not in _UNAVAILABLE]
+    judged = [verdict for verdict in verdicts if verdict.reason not in UNAVAILABLE]
     given = [answers[example.id] for example in dataset.examples if example.id in answers]
     result = Result(
         run=run,

@@ -41,3 +41,11 @@ def paired_difference(first: Sequence[Verdict], second: Sequence[Verdict]) -> Di
         lost=lost,
         total=total,
     )
+
+
+def mcnemar(difference: Difference) -> float:
+    """The two-sided p-value of McNemar's exact test (McNemar 1947): could the difference be chance?"""
+    from scipy.stats import binomtest  # takes most of a second to import
+
+    told = difference.gained + difference.lost
+    return float(binomtest(difference.lost, told).pvalue) if told else 1.0

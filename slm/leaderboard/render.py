@@ -53,8 +53,9 @@ def _section(results: list[Result]) -> str:
     head += ["code", "data", "model", "adapter"]
     rows = [_row(result, judged.values(), tags.values(), forms.values()) for result in sorted(results, key=_best_first)]
     questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
+    notes = ["", _NOT_CERTIFIED] if any(map(_uncertified, results)) else []
     return "\n".join(
-        [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
+        [f"## {first.suite}: {questions}", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), *notes, ""]
     )
 
 
@@ -90,6 +91,16 @@ def _row(result: Result, judged: Iterable[Show], tags: Iterable[tuple[str, str]]
     ]
 
 
+_NOT_CERTIFIED = """\
+(not certified): without a valid certificate that this form answers as the run does; `slm parity` makes one
+([docs/parity.md](docs/parity.md))."""
+
+
+def _uncertified(result: Result) -> bool:
+    """Whether it is of an exported form that no certificate (`parity` in its card: the verdict) vouches for."""
+    return result.form is not None and result.card.get("parity") not in ("same", "equivalent")
+
+
 # Columns that a table has if any of its rows has something to show there.
 _JUDGED: dict[str, Show] = {
     "undetermined": lambda result: str(result.undetermined) if result.readings else _UNKNOWN,
@@ -99,7 +110,7 @@ _JUDGED: dict[str, Show] = {
     "test suite": lambda result: _percent(result.readings.get("test_suite")),
 }
 _FORMS: dict[str, Show] = {
-    "form": lambda result: result.form or _UNKNOWN,
+    "form": lambda result: f"{result.form or _UNKNOWN}{' (not certified)' if _uncertified(result) else ''}",
     "MB on disk": lambda result: _UNKNOWN if result.size_bytes is None else f"{result.size_bytes / 1e6:.0f}",
     "cold start": lambda result: _UNKNOWN if result.cold_start_s is None else f"{result.cold_start_s:.1f} s",
 }

@@ -85,6 +85,8 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
         )
     if getattr(model, "is_loaded_in_4bit", False):  # now, or when the folder was written
         _mend_cpu_nf4(model, path)
+    if getattr(model, "is_quantized", False):
+        _cast_rest(model, getattr(torch, dtype))
     _let_go_of_file(model)
     model.config.name_or_path = model.name_or_path = base_name(path)
     return model.eval()
@@ -133,6 +135,14 @@ def _quantization(quantize: Quantize, dtype: Dtype) -> Any:
         # FSDP cuts up only what is stored as floating point numbers; stored as bytes, every GPU would keep all of it.
         bnb_4bit_quant_storage=getattr(torch, dtype) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else "uint8",
     )
+
+
+def _cast_rest(model: Any, dtype: torch.dtype) -> None:
+    """What is not quantized gets the type of the arithmetic: from a quantized folder it comes as it is stored there."""
+    for parameter in model.parameters():
+        quantized = getattr(parameter, "quant_state", None) is not None or not parameter.is_floating_point()
+        if not quantized and parameter.dtype != dtype:
+            parameter.data = parameter.data.to(dtype)
 
 
 def _let_go_of_file(model: Any) -> None:

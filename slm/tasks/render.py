@@ -57,6 +57,13 @@ class Renderer:
         split = _common_length(shared, ids)
         return Rendered(tuple(ids[:split]), tuple(ids[split:]))
 
+    def messages(self, prompt: Prompt) -> list[dict[str, str]] | None:
+        """What a server is sent that applies the chat template itself; None without a template: it is sent `text`."""
+        if not self.chat:
+            return None
+        turns, _ = self._turns(prompt.context)
+        return [turn | {"content": turn["content"].replace(_MARK, prompt.question.strip())} for turn in turns]
+
     def target_ids(self, target: str) -> tuple[int, ...]:
         """Token ids of a target, closed by the token that ends the model's turn."""
         return (*self.tokenizer(target, add_special_tokens=False)["input_ids"], self.end_id)
@@ -78,9 +85,7 @@ class Renderer:
     def _template(self, context: str) -> tuple[str, str]:
         if not self.chat:
             return f"{context}\n\nQuestion: ", "\nSQL:\n"
-        text = self._apply([{"role": "system", "content": context}, {"role": "user", "content": _MARK}])
-        if text is None or context.strip() not in text:
-            text = self._apply([{"role": "user", "content": f"{context}\n\n{_MARK}"}])
+        _, text = self._turns(context)
         if text is None or text.count(_MARK) != 1:
             raise ModelError(
                 "the chat template does not show the user's message once",
@@ -89,6 +94,15 @@ class Renderer:
             )
         before, after = text.split(_MARK)
         return before, after
+
+    def _turns(self, context: str) -> tuple[list[dict[str, str]], str | None]:
+        """The messages of a prompt, with a mark for the question, and the template's text of them."""
+        apart = [{"role": "system", "content": context}, {"role": "user", "content": _MARK}]
+        text = self._apply(apart)
+        if text is not None and context.strip() in text:
+            return apart, text
+        joined = [{"role": "user", "content": f"{context}\n\n{_MARK}"}]
+        return joined, self._apply(joined)
 
     def _apply(self, messages: list[dict[str, str]], *, reply_next: bool = True) -> str | None:
         """The template's text; None where the template refuses the messages (some know no system role)."""

@@ -27,7 +27,7 @@ def test_a_form_is_made_scored_and_published(slm, tmp_path):
     assert result["cold_start_s"] > 0.5
     assert json.loads(slm(*command).stdout) == [result], "scored or measured again"
     slm("leaderboard")
-    assert "| gguf-q8_0 |" in (tmp_path / "LEADERBOARD.md").read_text()
+    assert "| gguf-q8_0 (not certified) |" in (tmp_path / "LEADERBOARD.md").read_text()
     assert [path.name for path in (tmp_path / "eval/results/roastery-test").iterdir()] == [
         "run-0123abcd-gguf-q8_0.json"
     ]

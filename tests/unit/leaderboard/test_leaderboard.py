@@ -141,6 +141,23 @@ def test_a_page_is_stale_until_it_is_made_again(tmp_path: Path) -> None:
     assert not is_stale(page, results)
 
 
+@pytest.mark.parametrize(
+    ("card", "marked"),
+    [
+        ({}, True),
+        ({"parity": None}, True),
+        ({"parity": "different"}, True),
+        ({"parity": "equivalent"}, False),
+        ({"parity": "same"}, False),
+    ],
+)
+def test_a_form_that_no_certificate_vouches_for_is_marked(card: dict[str, Any], marked: bool) -> None:
+    page = render_leaderboard([result(form="merged", card=card), result()])
+    assert page.count("| merged (not certified) |") == marked
+    assert page.count("(not certified)") == 2 * marked
+    assert ("`slm parity` makes one" in page) == marked
+
+
 def test_forms_have_columns_only_where_a_row_has_one() -> None:
     plain = rows(render_leaderboard([result()]))[0]
     assert not {"form", "MB on disk", "cold start"} & set(plain)
@@ -148,4 +165,4 @@ def test_forms_have_columns_only_where_a_row_has_one() -> None:
     head, first, second = rows(render_leaderboard([result(), exported]))
     places = [head.index(name) for name in ("form", "MB on disk", "cold start")]
     assert [first[place] for place in places] == ["–", "–", "–"]
-    assert [second[place] for place in places] == ["gguf-q8_0", "145", "6.1 s"]
+    assert [second[place] for place in places] == ["gguf-q8_0 (not certified)", "145", "6.1 s"]

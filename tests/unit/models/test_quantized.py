@@ -58,3 +58,16 @@ def test_it_is_smaller(kind, share, tmp_path):
     save_quantized(base, out, kind=kind, dtype="float32")
     small, full = ((folder / "model.safetensors").stat().st_size for folder in (out, base))
     assert small < share * full
+
+
+@pytest.mark.parametrize("kind", ["nf4", "int8"])
+def test_a_base_in_half_precision_is_loaded_in_the_type_of_the_arithmetic(kind, tmp_path):
+    """As models from GGUF files are stored: the embedding and the output layer are not quantized."""
+    base, out = make_tiny_model("llama", tmp_path / "base"), tmp_path / "out"
+    load_model(base, dtype="float32").half().save_pretrained(base)
+    out.mkdir()
+    save_quantized(base, out, kind=kind, dtype="float32")
+    again = load_model(out, dtype="float32")
+    assert stored_dtypes(out)["model.embed_tokens.weight"] == torch.float16
+    assert again.get_output_embeddings().weight.dtype == torch.float32
+    assert torch.equal(logits(again), logits(load_model(base, dtype="float32", quantize=kind)))

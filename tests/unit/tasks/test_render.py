@@ -61,3 +61,22 @@ def test_chat_without_a_template_is_refused():
     tokenizer = SimpleNamespace(chat_template=None, name_or_path="base-model")
     with pytest.raises(ModelError, match="no chat template"):
         Renderer(tokenizer, True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_messages_are_what_the_template_makes_the_prompt_of(tokenizers, family):
+    tokenizer = tokenizers[family]
+    asked = Prompt(context="coffee(id int pk)", question=" How many? ")
+    renderer = Renderer(tokenizer, True)
+    messages = renderer.messages(asked)
+    assert [turn["role"] for turn in messages] == (["user"] if family == "gemma2" else ["system", "user"])
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text == renderer.text(asked)
+    assert tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) == renderer.render(asked).ids
+
+
+def test_without_a_template_a_prompt_is_text_alone(tokenizers):
+    renderer = Renderer(tokenizers["llama"], False)
+    asked = Prompt(context="coffee(id int pk)", question="How many?")
+    assert renderer.messages(asked) is None
+    assert renderer.text(asked) == "coffee(id int pk)\n\nQuestion: How many?\nSQL:\n"
