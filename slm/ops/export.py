@@ -10,6 +10,7 @@ from slm.errors import InputError
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.models.cache import atomic_folder
 from slm.models.forms import GGUF_FILE, FormSpec, has_form, read_form, write_form
+from slm.ops.card import write_card
 from slm.ops.texts import TaskTexts
 from slm.progress import Meter
 from slm.recipe import Recipe, RunFolder, load_recipe
@@ -35,6 +36,7 @@ def export(run: RunFolder, spec: FormSpec, *, out: Path | None = None) -> Path:
     with atomic_folder(folder) as temporary:
         made = _make_adapter(run, recipe, temporary) if spec.kind == "adapter" else _make(run, recipe, spec, temporary)
         write_form(temporary, run.recipe, spec.model_dump() | _origin(run, recipe) | made)
+        write_card(temporary, run)
     return folder
 
 
