@@ -2,9 +2,9 @@
 
 python benchmarks/plan.py [--steps 4] [--data spider:train] [--only smollm2-135m/packed] [--out FILE] [--json]
 
-Each training is a process of its own, started as a user starts it: `slm train` with a shipped recipe and the overrides of
-a variant. It predicts its memory before its first step, and `slm plan --history` then has both figures. The most of a run
-is that of its resident set from the first step on. GPUs are only predicted: none is needed, and no weights.
+Each training is a process of its own, started as a user starts it: `slm train` with a shipped recipe and the overrides
+of a variant. It predicts its memory before its first step, and `slm plan --history` then has both figures. What a run
+takes is the most of its resident set from the first step on. GPUs are only predicted: none is needed, and no weights.
 """
 
 import argparse
