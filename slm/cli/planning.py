@@ -121,5 +121,6 @@ def _lines(made: "Plan", fit: str) -> list[tuple[str, str]]:
             time = f"– (at least {duration(cost.at_least_s)}, at the full peak; --mfu states another share)"
         price = "–" if cost.usd is None else f"${cost.usd:,.2f} ({cost.price_from})"
         lines += [("steps", f"{cost.steps:,}"), ("peak", peak), ("use", share), ("time", time), ("cost", price)]
+    lines += [("note", note) for note in made.notes]
     lines.append(("planned", f"in {made.planning_s:.1f} s"))
     return lines

@@ -55,9 +55,9 @@ class Sheet(Record):
 class Device:
     """What a plan is made for.
 
-    `memory_bytes` is what one process may take at most, `context_bytes` what it takes of that without any tensor; of a
-    CPU that is measured instead, and `on_gpu` False. `bf16_flops` is a second's at best, None where it is not known.
-    `here`: the machine that this runs on.
+    `memory_bytes` is what one process may take at most, `context_bytes` what it takes of that without any tensor; for a
+    CPU, where `on_gpu` is False, that is measured instead. `bf16_flops` is a second's at best, None where unknown, and
+    `emulates_bf16` says that there is no hardware for it. `here`: the machine that this runs on.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Device:
     bf16_flops: float | None = None
     usd_per_hour: float | None = None
     price_note: str | None = None
+    emulates_bf16: bool = False
 
 
 def find_device(name: str | None) -> Device:
@@ -134,6 +135,7 @@ def _of_sheet(gpu: Gpu, sheet: Sheet) -> Device:
         bf16_flops=gpu.bf16_flops,
         usd_per_hour=gpu.usd_per_hour,
         price_note=gpu.price_source and f"{gpu.price_source}, {gpu.price_date}",
+        emulates_bf16=gpu.bf16_flops is None,
     )
 
 

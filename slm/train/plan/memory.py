@@ -75,7 +75,7 @@ def training_memory(
         weights = _shared_out(model, processes)
         adapter, gradients, optimizer = (-(-size // processes) for size in (adapter, gradients, optimizer))
     elif processes > 1:
-        gradients *= 2  # DDP sends them in buckets, which are copies
+        gradients += _bytes_of(value for value in model.parameters() if value.requires_grad)  # DDP's buckets
     return Memory(
         weights=weights,
         adapter=adapter,

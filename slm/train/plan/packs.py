@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from slm.errors import DataError
 from slm.models import find_model, list_models, model_folder
-from slm.recipe import Recipe
+from slm.recipe import Recipe, TaskSection
 from slm.train.encode import Encoded
 from slm.train.job import prepare_data, training_data
 from slm.train.loop import plan_steps
@@ -41,7 +42,10 @@ class PlannedData:
 
 
 def planned_data(recipe: Recipe) -> PlannedData:
-    """The recipe's training examples as token ids, by its model's tokenizer, or by another one if that is not here."""
+    """The recipe's training examples as token ids, by its model's tokenizer, or by another one if that is not here.
+
+    Raises DataError for a file of examples that is there and cannot be read.
+    """
     entry = find_model(recipe.model.name)
     folders = {one.name: model_folder(one) for one in [entry, *list_models()]}
     tokenizer = next((name for name, folder in folders.items() if (folder / "tokenizer.json").is_file()), None)
@@ -50,7 +54,11 @@ def planned_data(recipe: Recipe) -> PlannedData:
     try:
         dataset = training_data(recipe)
     except DataError:
+        if Path(recipe.data.train).is_file():
+            raise
         return _stated_data(recipe, f"the data {recipe.data.train} is not here")
+    if tokenizer != entry.name:  # it may have no chat template
+        recipe = recipe.model_copy(update={"task": TaskSection()})
     encoded, _ = prepare_data(recipe, dataset, folders[tokenizer], quiet=True).encoded()
     note = f"{dataset.name}, {len(encoded):,} examples"
     if tokenizer != entry.name:

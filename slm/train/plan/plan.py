@@ -1,7 +1,7 @@
 """A plan: what a recipe will take of a device, whether it fits, and what would make it fit."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Plan(Record):
     serving: ServingMemory | None = None
     serving_fits: bool | None = None
     cost: Cost | None = None
+    notes: tuple[str, ...] = ()
     planning_s: float
 
     @property
@@ -115,5 +116,16 @@ def make_plan(
         serving=serving,
         serving_fits=None if serving is None else serving.total <= device.memory_bytes,
         cost=spent,
+        notes=tuple(_notes(recipe, device)),
         planning_s=round(time.monotonic() - began, 2),
     )
+
+
+def _notes(recipe: Recipe, device: Device) -> Iterator[str]:
+    """What a plan leaves out."""
+    if device.emulates_bf16 and recipe.model.dtype == "bfloat16":
+        yield f"{device.name} has no bfloat16 units: it computes slowly, and attention may take more than planned"
+    if recipe.train.compile:
+        yield "planned as if layers were not compiled"
+    if recipe.watch.every is not None:
+        yield "answering held-out questions is not planned"

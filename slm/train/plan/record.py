@@ -45,14 +45,15 @@ def history(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     """
     rows = []
     for run in runs:
-        plan, measured = read_plan(run), summarise(run).peak_memory_mb
+        plan, summary = read_plan(run), summarise(run)
+        measured = summary.peak_memory_mb
         if plan is None or measured is None:
             continue
         predicted = plan.predicted_bytes / 1e6
         rows.append(
             {
                 "run": run.path.name,
-                "model": summarise(run).model,
+                "model": summary.model,
                 "device": plan.device,
                 "predicted_mb": round(predicted, 1),
                 "measured_mb": measured,

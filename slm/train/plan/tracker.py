@@ -68,11 +68,12 @@ class MemoryTracker(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run an operation on shapes, and count what it gives."""
-        result = self._run(func, args, kwargs or {})
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor):
-                rows_of_logits = self._vocabulary and tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
-                self._note(tensor, "logits" if rows_of_logits else self.phase)
+        with torch._C.DisableTorchFunction():  # also for reading a shape, which a function mode would be asked about
+            result = self._run(func, args, kwargs or {})
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, Tensor):
+                    rows_of_logits = self._vocabulary and tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
+                    self._note(tensor, "logits" if rows_of_logits else self.phase)
         return result
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

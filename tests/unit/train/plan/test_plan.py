@@ -41,7 +41,7 @@ def test_every_part_is_there_and_adds_up(tiny):
     made = planned(recipe(tiny))
     parts = made.memory.model_dump()
     assert made.total == sum(parts.values())
-    assert all(size > 0 for size in parts.values())
+    assert parts["activations"] > parts["logits"] + parts["gradients"] > 0, "at one moment"
     assert parts["optimizer"] == pytest.approx(2 * parts["adapter"], rel=0.05)
     assert parts["process"] == BIG.context_bytes
     assert made.fits
@@ -67,7 +67,7 @@ def test_processes_share_weights_only_when_they_are_told_to(tiny):
     alone = planned(recipe(tiny)).memory
     each = planned(recipe(tiny), processes=4).memory
     shared = planned(recipe(tiny), processes=4, sharded=True).memory
-    assert (each.weights, each.gradients) == (alone.weights, 2 * alone.gradients)
+    assert (each.weights, each.gradients) == (alone.weights, alone.gradients + alone.adapter)
     assert shared.optimizer == pytest.approx(alone.optimizer / 4, abs=1000)
 
 
