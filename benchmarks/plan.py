@@ -70,7 +70,7 @@ def measure(model: str, variant: str, options: argparse.Namespace) -> dict[str, 
     print(f"{model}, {variant} …", file=sys.stderr, flush=True)
     overrides = [
         f"data.train={options.data}",
-        "data.limit=200",
+        "data.limit=100",
         f"train.max_steps={options.steps}",
         f"train.batch_tokens={options.batch_tokens}",
         *VARIANTS[variant],
@@ -84,6 +84,7 @@ def measure(model: str, variant: str, options: argparse.Namespace) -> dict[str, 
         (row,) = json.loads(listed.stdout)
         (saved,) = Path(folder).glob("*/plan.json")
         plan = json.loads(saved.read_text())
+    print(json.dumps(row), file=sys.stderr, flush=True)
     return {
         "model": model,
         "variant": variant,

@@ -26,14 +26,13 @@ def planned_config(name: str) -> Any:
     folder = model_folder(entry)
     if (folder / "config.json").is_file():
         return _plain_positions(load_config(folder))
-    file = shipped("configs", "architectures", f"{entry.name}.json")
-    if file.is_file():
-        return _plain_positions(_read_shipped(file))
-    known = ", ".join(sorted(path.stem for path in file.parent.glob("*.json")))
+    known = {path.stem: path for path in sorted(shipped("configs", "architectures").glob("*.json"))}
+    if entry.name in known:
+        return _plain_positions(_read_shipped(known[entry.name]))
     raise ModelError(
         "its dimensions are not on this machine",
         where=name,
-        expected=f"a model that has been pulled, or one of {known}",
+        expected=f"a model that has been pulled, or one of {', '.join(known)}",
         hint=f"slm models pull {entry.name}",
     )
 

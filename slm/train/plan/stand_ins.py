@@ -114,8 +114,9 @@ class _CountedArena:
         self._held.clear()
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        before, self._tracker.phase = self._tracker.phase, "kept"
         tensor = torch.empty(tuple(shape), dtype=dtype, device="meta")
-        self._tracker.own([tensor], "kept")
+        self._tracker.phase = before
         storage = tensor.untyped_storage()
         self._held[storage._cdata] = storage
         return tensor

@@ -9,7 +9,7 @@ Tensors of integers stay real where they are: layouts and masks are read while a
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -23,6 +23,7 @@ StandIns = Mapping[Any, Callable[..., Any]]
 
 _aten = torch.ops.aten
 _INDEXED = {_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default, _aten._index_put_impl_.default}
+_RESHAPING = {f"aten::{name}_" for name in ("resize", "set", "t", "transpose", "squeeze", "unsqueeze", "as_strided")}
 _META, _CPU = torch.device("meta"), torch.device("cpu")
 
 
@@ -51,6 +52,7 @@ class MemoryTracker(TorchDispatchMode):
         self.most_kept = 0
         self._vocabulary, self._granule, self._stand_ins = vocabulary, granule, stand_ins or {}
         self._living: dict[int, _Storage] = {}
+        self._results: dict[tuple[Any, ...], Any] = {}
         self._total = self._highest = 0
 
     def own(self, tensors: Iterable[Tensor], kind: Kind) -> None:
@@ -70,7 +72,7 @@ class MemoryTracker(TorchDispatchMode):
         """Run an operation on shapes, and count what it gives."""
         with torch._C.DisableTorchFunction():  # also for reading a shape, which a function mode would be asked about
             result = self._run(func, args, kwargs or {})
-            for tensor in tree_leaves(result):
+            for tensor in result if isinstance(result, tuple | list) else (result,):
                 if isinstance(tensor, Tensor):
                     rows_of_logits = self._vocabulary and tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
                     self._note(tensor, "logits" if rows_of_logits else self.phase)
@@ -82,11 +84,25 @@ class MemoryTracker(TorchDispatchMode):
                 return self._stand_ins[func](*args, **kwargs)
         if func is _aten._to_copy.default and _stays(args[0], kwargs):
             kwargs = kwargs | {"device": _CPU}
-        if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves((args, kwargs))):
-            if func in _INDEXED:
-                args = (args[0], _places(args[1]), *args[2:])
-            args, kwargs = tree_map_only(Tensor, _shape_alone, (args, kwargs))
-        return func(*args, **kwargs)
+        if func in _INDEXED:
+            args = (args[0], _places(args[1]), *args[2:])
+        key: list[Any] = [func]
+        if not (_describe(args, key) | _describe(kwargs.items(), key)):
+            return func(*args, **kwargs)  # of real tensors alone
+        behaviour = _behaviour(func)
+        if behaviour == "in place":
+            return args[0]  # which has its shape already
+        if behaviour == "other":
+            return func(*tree_map_only(Tensor, _shape_alone, args), **tree_map_only(Tensor, _shape_alone, kwargs))
+        known = self._results.get(tuple(key))
+        if known is None:
+            arguments = tree_map_only(Tensor, _shape_alone, (args, kwargs))
+            result = func(*arguments[0], **arguments[1])
+            if _storages(arguments).isdisjoint(_storages(result)):  # some give views without saying so
+                self._results[tuple(key)] = tree_map_only(Tensor, _layout, result)
+            return result
+        # The layers of a model are alike: most operations have been run on such shapes before.
+        return type(known)(map(_fresh, known)) if type(known) in (tuple, list) else _fresh(known)
 
     def _note(self, tensor: Tensor, kind: Kind) -> None:
         storage = tensor.untyped_storage()
@@ -108,6 +124,56 @@ class MemoryTracker(TorchDispatchMode):
         self._total += size
         if self._total > self._highest:
             self._highest, self.peak = self._total, dict(self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a meta tensor is made again from."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def _layout(tensor: Tensor) -> _Layout:
+    return _Layout(tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+def _storages(values: Any) -> set[int]:
+    return {value.untyped_storage()._cdata for value in tree_leaves(values) if isinstance(value, Tensor)}
+
+
+def _fresh(layout: Any) -> Any:
+    if not isinstance(layout, _Layout):
+        return layout
+    return torch.empty_strided(layout.shape, layout.stride, dtype=layout.dtype, device=_META)
+
+
+def _describe(values: Iterable[Any], key: list[Any]) -> bool:
+    """Add to `key` all that the shape of a result depends on; whether there is a meta tensor among the values."""
+    found = False
+    for value in values:
+        if isinstance(value, Tensor):
+            key.append((value.shape, value.stride(), value.dtype))
+            found |= value.is_meta
+        elif isinstance(value, tuple | list):
+            key.append(len(value))
+            found |= _describe(value, key)
+        else:
+            key.append((type(value), value))  # 1, 1.0 and True are equal and give other dtypes
+    return found
+
+
+@cache
+def _behaviour(func: Any) -> Literal["in place", "new", "other"]:
+    """Whether an operation changes its first argument alone and returns it, gives new tensors, or something else."""
+    schema = func._schema
+    changed = [argument.is_write for argument in (one.alias_info for one in schema.arguments) if argument is not None]
+    if not any(one.alias_info for one in [*schema.arguments, *schema.returns]):
+        return "new"
+    first = schema.arguments[0].alias_info
+    simple = schema.name.endswith("_") and len(schema.returns) == 1 and first is not None and sum(changed) == 1
+    return "in place" if simple and schema.name not in _RESHAPING else "other"
 
 
 def _stays(tensor: Any, options: Mapping[str, Any]) -> bool:

@@ -42,7 +42,7 @@ def test_every_part_is_there_and_adds_up(tiny):
     parts = made.memory.model_dump()
     assert made.total == sum(parts.values())
     assert parts["activations"] > parts["logits"] + parts["gradients"] > 0, "at one moment"
-    assert parts["optimizer"] == pytest.approx(2 * parts["adapter"], rel=0.05)
+    assert 2 * parts["adapter"] < parts["optimizer"] < 2.2 * parts["adapter"]
     assert parts["process"] == BIG.context_bytes
     assert made.fits
     assert made.overrides is None
