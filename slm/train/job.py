@@ -127,7 +127,7 @@ def _packable(recipe: Recipe, folder: Path, *, quiet: bool) -> Recipe:
 def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: Any, plan: bool) -> None:
     from accelerate.utils import set_seed
 
-    from slm.models.allocator import keep_freed_memory
+    from slm.models.allocator import keep_freed_memory, return_freed_memory
     from slm.models.load import count_parameters
     from slm.train.audit import audit, stop_or_show
     from slm.train.curves import draw_curves
@@ -156,6 +156,7 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
         task=data.task, renderer=data.renderer, model=model, config=config, dtype=dtype, packing=recipe.train.packing,
     )  # fmt: skip
     stop_or_show(findings, quiet=quiet)
+    return_freed_memory()  # what loading and the audit took for a moment would count as the training's
     meters = Meters(model, device=accelerator.device, dtype=dtype, processes=accelerator.num_processes)
     watch = None
     if held_out:

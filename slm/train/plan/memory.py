@@ -18,6 +18,8 @@ from slm.train.plan.packs import demanding
 from slm.train.plan.step import frozen_tensors, step_memory
 from slm.train.plan.tracker import MemoryTracker
 
+_WARM_UP = 1152  # rows of the product that the first one is
+
 
 class Memory(Record):
     """Bytes of one process at the moment that takes the most.
@@ -138,6 +140,10 @@ def _bytes_of(tensors: Iterable[Tensor]) -> int:
 def _process_bytes(device: Device) -> int:
     if device.on_gpu:
         return device.context_bytes
+    # A first product, and what the library for products keeps for itself is there; 3 GFLOP.
+    side = torch.ones(_WARM_UP, _WARM_UP)
+    torch.mm(side, side)
+    del side
     gc.collect()
     return_freed_memory()
     return resident_bytes()

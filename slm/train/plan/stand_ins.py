@@ -6,6 +6,7 @@ operations of bitsandbytes make temporary tensors inside, which nothing outside 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from slm.models import arena
 from slm.train.plan.tracker import MemoryTracker, StandIns
 
 _aten = torch.ops.aten
+_PRODUCTS = {_aten.mm.default, _aten.mm.out, _aten.addmm.default, _aten.addmm_.default, _aten.bmm.default}
 _AUTOCAST = {"linear", "matmul", "scaled_dot_product_attention"}
 
 
@@ -100,6 +102,21 @@ def library_stand_ins(*, on_gpu: bool) -> StandIns:
         found[operations.optimizer_update_32bit.default] = on_cpu._optimizer_update_32bit_cpu
         found[operations.optimizer_update_8bit_blockwise.default] = on_cpu._optimizer_update_8bit_blockwise_cpu
     return found
+
+
+def scratch_bytes(operation: Any, result: Tensor) -> int:
+    """What a product takes on this CPU beside its result: oneDNN adds up bfloat16 in a whole float32 result.
+
+    Not where the CPU has units for bfloat16, whose kernels work block by block.
+    """
+    if result.dtype != torch.bfloat16 or operation not in _PRODUCTS or _has_bfloat16_units():
+        return 0
+    return 4 * result.numel()
+
+
+@cache
+def _has_bfloat16_units() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class _CountedArena:

@@ -11,7 +11,7 @@ from slm.recipe import Recipe
 from slm.train.loss import summed_loss
 from slm.train.optimizer import build_optimizer
 from slm.train.pack import Pack, PackTensors, to_tensors
-from slm.train.plan.stand_ins import DeviceFunctions, counted_arena, library_stand_ins
+from slm.train.plan.stand_ins import DeviceFunctions, counted_arena, library_stand_ins, scratch_bytes
 from slm.train.plan.tracker import Kind, MemoryTracker
 
 # Bytes that an allocation is rounded up to: by PyTorch on a GPU, and its alignment on a CPU.
@@ -32,7 +32,10 @@ def step_memory(
     autocast = full and recipe.model.dtype == "bfloat16"
     dtype = torch.bfloat16 if autocast else next(one.dtype for one in model.parameters() if one.is_floating_point())
     tracker = MemoryTracker(
-        vocabulary=config.vocab_size, granule=_GRANULE[on_gpu], stand_ins=library_stand_ins(on_gpu=on_gpu)
+        vocabulary=config.vocab_size,
+        granule=_GRANULE[on_gpu],
+        stand_ins=library_stand_ins(on_gpu=on_gpu),
+        scratch=None if on_gpu else scratch_bytes,
     )
     trainable = [value for value in model.parameters() if value.requires_grad]
     tracker.own(frozen_tensors(model), "weights")

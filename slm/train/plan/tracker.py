@@ -41,16 +41,24 @@ class MemoryTracker(TorchDispatchMode):
 
     `now` are the bytes alive by kind, `peak` those of the moment with the most. `kept` storages do not count towards
     the peak: they lie in memory of their own, of which `most_kept` bytes were taken at once. Sizes are rounded up to
-    `granule` bytes, as allocators do.
+    `granule` bytes, as allocators do. `scratch` says how many bytes an operation takes beside its result while it runs.
     """
 
-    def __init__(self, *, vocabulary: int = 0, granule: int = 64, stand_ins: StandIns | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        vocabulary: int = 0,
+        granule: int = 64,
+        stand_ins: StandIns | None = None,
+        scratch: Callable[[Any, Tensor], int] | None = None,
+    ) -> None:
         super().__init__()
         self.phase: Kind = "activations"
         self.now: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self.peak: dict[Kind, int] = dict(self.now)
         self.most_kept = 0
         self._vocabulary, self._granule, self._stand_ins = vocabulary, granule, stand_ins or {}
+        self._scratch = scratch
         self._living: dict[int, _Storage] = {}
         self._results: dict[tuple[Any, ...], Any] = {}
         self._total = self._highest = 0
@@ -76,6 +84,9 @@ class MemoryTracker(TorchDispatchMode):
                 if isinstance(tensor, Tensor):
                     rows_of_logits = self._vocabulary and tensor.ndim > 1 and tensor.shape[-1] == self._vocabulary
                     self._note(tensor, "logits" if rows_of_logits else self.phase)
+                    if self._scratch and (more := self._scratch(func, tensor)):
+                        self._count("working", more)
+                        self._count("working", -more)
         return result
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
