@@ -20,6 +20,7 @@ from slm import provenance
 from slm.files import write_json
 from slm.recipe import load_recipe
 from slm.train.plan.hardware import find_device
+from slm.train.plan.packs import planned_data
 from slm.train.plan.plan import make_plan
 
 MODELS = {"smollm2-135m": "smollm2-135m-spider", "gemma3-270m": "gemma3-270m-spider"}
@@ -60,7 +61,8 @@ def main() -> int:
     }
     rows: list[dict[str, Any]] = report["cpu"]
     for name in chosen:
-        rows.append(measure(*name.split("/"), options))
+        model, variant = name.split("/")
+        rows.append(measure(model, variant, options))
         if options.out is not None:  # after each, as all of them take their time
             write_json(options.out, report)
     if options.json or not sys.stdout.isatty():
@@ -104,10 +106,12 @@ def measure(model: str, variant: str, options: argparse.Namespace) -> dict[str, 
 def predict_gpus() -> list[dict[str, Any]]:
     """A row for each recipe and GPU: what it would take, and the overrides that make it fit."""
     rows = []
-    for name, (recipe, overrides) in ON_GPU.items():
+    for name, (shipped, overrides) in ON_GPU.items():
+        recipe = load_recipe(shipped, overrides)
+        data = planned_data(recipe)
         for gpu in GPUS:
             print(f"{name}, {gpu} …", file=sys.stderr, flush=True)
-            made = make_plan(load_recipe(recipe, overrides), find_device(gpu), mfu=0.35)
+            made = make_plan(recipe, find_device(gpu), data=data, mfu=0.35)
             cost = made.cost
             rows.append(
                 {

@@ -74,21 +74,23 @@ def _plain_positions(config: Any) -> Any:
 def _quantize(model: Any, recipe: Recipe, *, on_gpu: bool) -> None:
     """Give the model bitsandbytes' layers, with weights and scales of their true sizes."""
     import bitsandbytes
-    from transformers.integrations import replace_with_bnb_linear
+    import transformers.integrations
     from transformers.quantizers.base import get_keys_to_not_convert
 
     functional: Any = bitsandbytes.functional
+    layers: Any = bitsandbytes.nn
+    integrations: Any = transformers.integrations
     # A table that bitsandbytes makes once, on the device that asks first; one on the meta device would be of no use.
     functional.name2qmap.setdefault("dynamic", functional.create_dynamic_map())
     quantize, dtype = recipe.model.quantize, getattr(torch, recipe.model.dtype)
     config = quantization_config(quantize, recipe.model.dtype)
-    replace_with_bnb_linear(model, get_keys_to_not_convert(model), config)
+    integrations.replace_with_bnb_linear(model, get_keys_to_not_convert(model), config)
     for module in model.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit | bitsandbytes.nn.Linear8bitLt):
+        if isinstance(module, (layers.Linear4bit, layers.Linear8bitLt)):
             weight: Any = module.weight
             weight.data = weight.data.to(dtype)
             module.weight = weight._quantize("meta")
-            if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            if isinstance(module, layers.Linear8bitLt):
                 _plan_int8(module, on_gpu=on_gpu)
     setattr(model, "is_loaded_in_4bit" if quantize == "nf4" else "is_loaded_in_8bit", True)
 
@@ -104,6 +106,6 @@ def _plan_int8(layer: Any, *, on_gpu: bool) -> None:
     def forward(x: Any) -> Any:
         if layer.weight.CB is not None:
             layer.init_8bit_state()
-        return MatMul8bitFp.apply(x, layer.weight, None, layer.bias, layer.state)
+        return MatMul8bitFp.apply(x, layer.weight, None, layer.bias, layer.state)  # type: ignore[no-untyped-call]
 
     layer.forward = forward

@@ -4,7 +4,7 @@ Some functions of PyTorch choose a kernel by the device, and on the meta device 
 operations of bitsandbytes make temporary tensors inside, which nothing outside sees. Both stand here written out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -97,7 +97,7 @@ def library_stand_ins(*, on_gpu: bool) -> StandIns:
     except ImportError:
         return {}
     operations = torch.ops.bitsandbytes
-    found = {operations.gemm_4bit.default: default._gemm_4bit_default_impl}
+    found: dict[Any, Callable[..., Any]] = {operations.gemm_4bit.default: default._gemm_4bit_default_impl}
     if not on_gpu:
         found[operations.optimizer_update_32bit.default] = on_cpu._optimizer_update_32bit_cpu
         found[operations.optimizer_update_8bit_blockwise.default] = on_cpu._optimizer_update_8bit_blockwise_cpu

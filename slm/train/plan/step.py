@@ -41,7 +41,7 @@ def step_memory(
     tracker.own(frozen_tensors(model), "weights")
     tracker.own(trainable, "weights" if full else "adapter")
     for value in trainable:
-        value.register_post_accumulate_grad_hook(lambda of: tracker.own([of.grad], "gradients"))  # type: ignore[list-item]
+        value.register_post_accumulate_grad_hook(lambda of: tracker.own([of.grad], "gradients"))
     optimizer = _optimizer(model, recipe, on_gpu=on_gpu)
     model.train()
     with tracker, DeviceFunctions(on_gpu=on_gpu, autocast=autocast), counted_arena(tracker):

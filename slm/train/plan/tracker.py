@@ -36,7 +36,7 @@ class _Storage:
     kind: Kind
 
 
-class MemoryTracker(TorchDispatchMode):
+class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While entered, every new storage counts as `phase`, or as logits if its rows are as long as `vocabulary`.
 
     `now` are the bytes alive by kind, `peak` those of the moment with the most. `kept` storages do not count towards
@@ -52,7 +52,7 @@ class MemoryTracker(TorchDispatchMode):
         stand_ins: StandIns | None = None,
         scratch: Callable[[Any, Tensor], int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.phase: Kind = "activations"
         self.now: dict[Kind, int] = dict.fromkeys(KINDS, 0)
         self.peak: dict[Kind, int] = dict(self.now)
