@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from slm.cli import evaluating, exporting, inspecting, parity, runs, sql, training
+from slm.cli import evaluating, exporting, inspecting, parity, planning, runs, sql, training
 from slm.errors import SlmError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("run")(training.run)
 app.command("train")(training.train)
+app.command("plan")(planning.plan)
 app.command("generate")(evaluating.generate)
 app.command("eval")(evaluating.evaluate)
 app.command("leaderboard")(evaluating.leaderboard)

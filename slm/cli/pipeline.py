@@ -11,21 +11,31 @@ from slm.leaderboard import read_results, render_leaderboard
 from slm.models import pull_model
 from slm.recipe import Recipe
 from slm.records import Result
-from slm.train import train
+from slm.train import read_card, train
+from slm.train.job import run_folder, training_data
 
 
-def run_pipeline(recipe: Recipe, *, runs: Path, results: Path, leaderboard: Path, accept_license: bool) -> list[Result]:
-    """Returns the results before and after training, both published, and rewrites the leaderboard."""
+def run_pipeline(
+    recipe: Recipe, *, runs: Path, results: Path, leaderboard: Path, accept_license: bool, plan: bool = True
+) -> list[Result]:
+    """Returns the results before and after training, both published, and rewrites the leaderboard.
+
+    With `plan` it begins with whether the training will fit into memory, and raises RecipeError if not.
+    """
     provenance.code_state()  # of now: the files may change while the job runs
     _say(f"1/4 {recipe.name}: model {recipe.model.name}, training data {recipe.data.train}")
     pull_model(recipe.model.name, accept_license=accept_license)
+    if plan and read_card(run_folder(recipe, training_data(recipe), runs)) is None:
+        from slm.train.plan.preflight import preflight
+
+        preflight(recipe, None)
     test = load_dataset(recipe.evaluate.suite, databases=recipe.evaluate.databases, limit=recipe.evaluate.limit)
     timeout_s = recipe.evaluate.timeout_s
     _say(f"2/4 the untuned model answers {len(test.examples)} questions of {test.name}")
     before = score(untuned(recipe.model, runs, recipe.task, recipe.generate), test, timeout_s=timeout_s)
     _say(f"    right: {_percent(before)}")
     _say("3/4 training")
-    run = train(recipe, runs)
+    run = train(recipe, runs, plan=plan)
     _say(f"4/4 the tuned model answers the same questions ({run.path})")
     after = score(tuned(run, recipe), test, timeout_s=timeout_s)
     _say(f"    right: {_percent(after)}")

@@ -16,6 +16,9 @@ Overrides = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(help="Folder of the runs.")]
 AcceptLicense = Annotated[bool, typer.Option("--accept-license", help="Accept the licence of the model's weights.")]
+PlanFirst = Annotated[
+    bool, typer.Option("--plan/--no-plan", help="Plan the memory first, and refuse to start where there is too little.")
+]
 
 
 def run(
@@ -25,6 +28,7 @@ def run(
     results: Annotated[Path, typer.Option(help="Folder of the published results.")] = Path("eval/results"),
     out: Annotated[Path, typer.Option(help="The leaderboard to write.")] = Path("LEADERBOARD.md"),
     accept_license: AcceptLicense = False,
+    plan: PlanFirst = True,
     as_json: Json = False,
 ) -> None:
     """The whole way: check, score the untuned model, train, score again, update the leaderboard.
@@ -41,6 +45,7 @@ def run(
         results=results,
         leaderboard=out,
         accept_license=accept_license,
+        plan=plan,
     )
     emit_results(scored, as_json=as_json)
     print(f"leaderboard: {out}", file=sys.stderr)
@@ -51,6 +56,7 @@ def train(
     overrides: Overrides = None,
     runs: Runs = Path("runs"),
     accept_license: AcceptLicense = False,
+    plan: PlanFirst = True,
     verify: Annotated[
         bool, typer.Option("--verify-resume", help="Only prove, on its first steps, that a killed run loses nothing.")
     ] = False,
@@ -74,7 +80,7 @@ def train(
 
         print(verify_resume(loaded, runs).describe())
         return
-    done = train_recipe(loaded, runs)
+    done = train_recipe(loaded, runs, plan=plan)
     print_summary(summarise(done))
     card = read_card(done) or {}
     emit([{"run": str(done.path), **card.get("totals", {})}], as_json=as_json)

@@ -28,6 +28,14 @@ def keep_freed_memory() -> None:
         mallopt(_M_MXFAST, 0)
 
 
+def return_freed_memory() -> None:
+    """Give freed memory back to the system now, as far as the C library can; without glibc, do nothing."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 def restart_without_cache() -> None:
     """Begin this process again, once, with glibc's cache of freed small pieces off; without glibc, go on.
 

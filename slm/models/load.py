@@ -65,7 +65,8 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
 
     auto: Any = transformers.AutoModelForCausalLM
     # No `attn_implementation`: transformers takes sdpa, and eager where sdpa would be wrong (Gemma 2 caps its scores).
-    options: dict[str, Any] = {} if quantize == "none" else {"quantization_config": _quantization(quantize, dtype)}
+    quantized = quantize != "none"
+    options: dict[str, Any] = {"quantization_config": quantization_config(quantize, dtype)} if quantized else {}
     with quiet_transformers(), _loading_errors(path, "a folder with config.json and *.safetensors"):
         model, info = auto.from_pretrained(
             str(path),
@@ -121,7 +122,8 @@ def _elements(value: Any) -> int:
     return int(state.shape.numel()) if state is not None else int(value.numel())
 
 
-def _quantization(quantize: Quantize, dtype: Dtype) -> Any:
+def quantization_config(quantize: Quantize, dtype: Dtype) -> Any:
+    """What transformers is told to quantize by; `quantize` is not `none`, `dtype` that of the arithmetic."""
     import transformers
 
     config: Any = transformers.BitsAndBytesConfig

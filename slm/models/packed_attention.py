@@ -144,7 +144,8 @@ def packed_attention(
     # Under autocast the rotary embedding leaves them in float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if query.device.type != "cpu":
+    # Where the layout is, as in training: a plan has tensors of neither device, and its layout says which is meant.
+    if pack_plan.layout.position.device.type != "cpu":
         attend = fastest_on_gpu(pack_plan, query, key, value, sliding_window, scale)
         return attend(query, key, value).transpose(1, 2), None
     out: Tensor = _Packed.apply(query, key, value, pack_plan, sliding_window, scale)  # type: ignore[no-untyped-call]
@@ -182,7 +183,7 @@ class _Packed(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         plan, window, scale = ctx.plan, ctx.window, ctx.scale
-        grads = [torch.zeros(one.shape, dtype=one.dtype) for one in (q, k, v)]
+        grads = [one.new_zeros(one.shape) for one in (q, k, v)]
         for queries, keys, causal in _parts(plan):
             mask, lay = plan.window_mask(queries, keys, window, q.dtype), _Rows(causal, k.shape[1], q.shape[1])
             grad_q, grad_k, grad_v = _flash_backward(

@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def plan(self) -> Path:
+        """What was predicted before the first step: memory by part."""
+        return self.path / "plan.json"
+
+    @property
     def watch(self) -> Path:
         """One line a measurement on the held-out examples."""
         return self.path / "watch.jsonl"

@@ -16,9 +16,11 @@ def main() -> int:
     parser.add_argument("recipe", help="a recipe file, or the name of a shipped recipe")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as train.learning_rate=1e-4")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--no-plan", action="store_true", help="start without planning the memory")
     options = parser.parse_args()
     try:
-        print(train(load_recipe(options.recipe, options.overrides), options.runs).path)
+        recipe = load_recipe(options.recipe, options.overrides)
+        print(train(recipe, options.runs, plan=not options.no_plan).path)
     except SlmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

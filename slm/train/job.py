@@ -14,7 +14,7 @@ from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
 from slm.records import Example
 from slm.tasks import Renderer, TextToSql, prompts_digest
-from slm.train.summary import read_json
+from slm.train.summary import read_json, summarise
 
 if TYPE_CHECKING:
     from slm.train.encode import Encoded
@@ -47,10 +47,11 @@ def weights_hash(run: RunFolder) -> str | None:
     return sha256_file(adapter) if adapter.is_file() else None
 
 
-def train(recipe: Recipe, runs: Path) -> RunFolder:
+def train(recipe: Recipe, runs: Path, *, plan: bool = True) -> RunFolder:
     """Train the recipe's model into its folder below `runs`, or return at once if that was done before.
 
     Runs alike alone and in every process of `accelerate launch`. Killed, it continues from its newest checkpoint.
+    With `plan` it plans its memory first, and raises RecipeError where there is not enough.
     """
     from slm.train.processes import make_accelerator
     from slm.train.trackers import start_trackers, stop_trackers, tracker_names
@@ -66,13 +67,13 @@ def train(recipe: Recipe, runs: Path) -> RunFolder:
             write_text(run.recipe, to_yaml(recipe))
         accelerator.wait_for_everyone()
         start_trackers(accelerator, recipe, run)
-        _train_into(run, recipe, dataset, accelerator)
+        _train_into(run, recipe, dataset, accelerator, plan)
     stop_trackers(accelerator)
     return run
 
 
 @dataclass(frozen=True)
-class _Data:
+class JobData:
     """What is trained on and what is measured on, as examples and as token ids."""
 
     examples: tuple[Example, ...]
@@ -88,7 +89,8 @@ class _Data:
         return encode(self.examples, self.task, self.renderer), held_out
 
 
-def _prepare_data(recipe: Recipe, dataset: Dataset, folder: Path, *, quiet: bool) -> _Data:
+def prepare_data(recipe: Recipe, dataset: Dataset, folder: Path, *, quiet: bool) -> JobData:
+    """The examples of a run, and how they become token ids by the tokenizer in `folder`."""
     from slm.models.load import load_tokenizer
 
     examples: tuple[Example, ...] = dataset.available
@@ -97,7 +99,7 @@ def _prepare_data(recipe: Recipe, dataset: Dataset, folder: Path, *, quiet: bool
         examples, held_out = hold_out(dataset, recipe.watch.examples, recipe.data.seed)
         if not quiet:
             print(describe_hold_out(dataset, examples, held_out), file=sys.stderr)
-    return _Data(
+    return JobData(
         examples,
         held_out,
         TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text),
@@ -122,10 +124,10 @@ def _packable(recipe: Recipe, folder: Path, *, quiet: bool) -> Recipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"packing": "none"})})
 
 
-def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: Any) -> None:
+def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: Any, plan: bool) -> None:
     from accelerate.utils import set_seed
 
-    from slm.models.allocator import keep_freed_memory
+    from slm.models.allocator import keep_freed_memory, return_freed_memory
     from slm.models.load import count_parameters
     from slm.train.audit import audit, stop_or_show
     from slm.train.curves import draw_curves
@@ -138,10 +140,12 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
     quiet = not accelerator.is_main_process
     folder = pull_model(recipe.model.name)
     recipe = _packable(recipe, folder, quiet=quiet)
-    data = _prepare_data(recipe, dataset, folder, quiet=quiet)
-    keep_freed_memory()
+    data = prepare_data(recipe, dataset, folder, quiet=quiet)
     # Before the model, which then takes the memory that encoding needed: 300 MB with a vocabulary of 262k.
     encoded, held_out = data.encoded()
+    if plan:
+        _plan(run, recipe, encoded, accelerator)
+    keep_freed_memory()
     steps = plan_steps(encoded, recipe.train)
     set_seed(recipe.train.seed)
     model = prepare_model(folder, recipe, device=accelerator.device)
@@ -153,6 +157,7 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
         task=data.task, renderer=data.renderer, model=model, config=config, dtype=dtype, packing=recipe.train.packing,
     )  # fmt: skip
     stop_or_show(findings, quiet=quiet)
+    return_freed_memory()  # what loading and the audit took for a moment would count as the training's
     meters = Meters(model, device=accelerator.device, dtype=dtype, processes=accelerator.num_processes)
     watch = None
     if held_out:
@@ -175,6 +180,18 @@ def _train_into(run: RunFolder, recipe: Recipe, dataset: Dataset, accelerator: A
     accelerator.wait_for_everyone()
 
 
+def _plan(run: RunFolder, recipe: Recipe, encoded: "list[Encoded]", accelerator: Any) -> None:
+    """Plan the memory and keep the prediction. Every process does, so that all of them refuse what cannot fit."""
+    from slm.train.plan.preflight import preflight
+    from slm.train.plan.record import write_plan
+
+    main = accelerator.is_main_process
+    sharded = accelerator.distributed_type == "FSDP"
+    predicted = preflight(recipe, encoded, processes=accelerator.num_processes, sharded=sharded, quiet=not main)
+    if main:
+        write_plan(run, predicted)
+
+
 def _save(run: RunFolder, recipe: Recipe, base: Path, model: Any, weights: dict[str, Any]) -> None:
     """Write what was trained."""
     if recipe.train.method == "full":
@@ -191,7 +208,7 @@ def _card(
     recipe: Recipe,
     run: RunFolder,
     dataset: Dataset,
-    data: _Data,
+    data: JobData,
     parameters: tuple[int, int],
     started: datetime,
     totals: dict[str, Any],
@@ -217,7 +234,17 @@ def _card(
         "held_out_examples": len(data.held_out),
         "unavailable_examples": len(dataset.examples) - len(dataset.available),
         "adapter": weights_hash(run),
+        "memory": _memory(run),
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "totals": totals,
     }
+
+
+def _memory(run: RunFolder) -> dict[str, float | None]:
+    """MB at most of one process: predicted before the first step, where it was planned, and measured."""
+    from slm.train.plan.record import read_plan
+
+    plan = read_plan(run)
+    predicted = None if plan is None else round(plan.predicted_bytes / 1e6, 1)
+    return {"predicted_mb": predicted, "measured_mb": summarise(run).peak_memory_mb}

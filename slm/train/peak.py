@@ -69,3 +69,11 @@ def peak_memory_mb(device: torch.device) -> float:
             return int(found[1]) * 1024 / 1e6
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def resident_bytes() -> int:
+    """What the process takes now (resident set); outside Linux, what it took at most."""
+    with suppress(OSError):
+        if found := re.search(r"VmRSS:\s*(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(found[1]) * 1024
+    return round(peak_memory_mb(torch.device("cpu")) * 1e6)

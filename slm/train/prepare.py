@@ -29,12 +29,22 @@ def prepare_model(folder: Path, recipe: Recipe, *, device: torch.device) -> Any:
     means that its matrices are multiplied in bfloat16 (autocast). The adapter's first values come from torch's global
     random state. Raises RecipeError for what this model or machine cannot do.
     """
-    train = recipe.train
-    if train.compile:
+    if recipe.train.compile:
         _need_compiler()
-    full = train.method == "full"
-    dtype = "float32" if full else recipe.model.dtype
+    dtype = "float32" if recipe.train.method == "full" else recipe.model.dtype
     model = load_model(folder, dtype=dtype, quantize=recipe.model.quantize)
+    return adapt_model(model, recipe, device=device, folder=folder)
+
+
+def adapt_model(
+    model: Any, recipe: Recipe, *, device: torch.device, folder: Path | None = None, compiling: bool = True
+) -> Any:
+    """A loaded `model` as `recipe` trains it; `folder` has its full weights, for first values that need them.
+
+    Without `compiling` a recipe that compiles its layers gets them as they would be compiled.
+    """
+    train = recipe.train
+    full = train.method == "full"
     if train.packing == "shared":
         use_packed_attention(model)
     if full:
@@ -49,9 +59,9 @@ def prepare_model(folder: Path, recipe: Recipe, *, device: torch.device) -> Any:
         _add_noise(model, train.neftune)
     if train.recompute:
         _recompute(model)
-    if full and recipe.model.dtype == "bfloat16":
+    if full and recipe.model.dtype == "bfloat16" and device.type != "meta":  # where a plan sees to it
         model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
-    if train.compile:
+    if train.compile and compiling:
         _compile_layers(model, train)
     return model
 

@@ -132,7 +132,8 @@ def _killed(folder: Path, times: int, steps: int, draw: random.Random) -> Killed
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "slm.train", str(folder.parent / "recipe.yaml"), "--runs", str(folder)]
+    recipe = str(folder.parent / "recipe.yaml")
+    command = [sys.executable, "-m", "slm.train", recipe, "--runs", str(folder), "--no-plan"]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -24,7 +24,7 @@ class Summary(Record):
     `step` of `steps` are done; the run ended with the weights of `kept_step`. Losses are means per target token in
     nats, `first_loss` and `last_loss` over the first and last twentieth of the steps. Rates are over the time of the
     steps alone, `seconds` is the whole training's. `mfu`, `data_wait` and `transfer` are shares (0 to 1).
-    `measurements` of the held-out examples were made.
+    `predicted_memory_mb` was planned before the first step. `measurements` of the held-out examples were made.
     """
 
     run: str
@@ -43,6 +43,7 @@ class Summary(Record):
     data_wait: float | None
     transfer: float | None
     peak_memory_mb: float | None
+    predicted_memory_mb: float | None
     first_loss: float | None
     last_loss: float | None
     measurements: int
@@ -81,6 +82,7 @@ def summarise(run: RunFolder) -> Summary:
         data_wait=_rate(rows, "data_wait"),
         transfer=_rate(rows, "transfer"),
         peak_memory_mb=max((row["peak_memory_mb"] for row in rows if row.get("peak_memory_mb")), default=None),
+        predicted_memory_mb=_predicted_mb(run),
         first_loss=fmean(losses[: smoothing(step)]) if losses else None,
         last_loss=fmean(losses[-smoothing(step) :]) if losses else None,
         measurements=len(watched),
@@ -159,7 +161,7 @@ def describe(summary: Summary) -> list[tuple[str, str]]:
         ("model FLOPs use", _percent(one.mfu, " of the measured peak")),
         ("waiting for data", _percent(one.data_wait, " of the time")),
         ("copying to device", _percent(one.transfer, " of the time")),
-        ("peak memory", None if one.peak_memory_mb is None else f"{one.peak_memory_mb:,.0f} MB"),
+        ("peak memory", _memory(one)),
         ("loss", None if one.first_loss is None else f"{one.first_loss:.4f} → {one.last_loss:.4f} (smoothed)"),
         ("best accuracy", _percent(one.best_accuracy, f" at step {one.best_accuracy_step}, held-out")),
         ("loss and accuracy", _relation(one)),
@@ -180,6 +182,18 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
+
+
+def _predicted_mb(run: RunFolder) -> float | None:
+    planned = read_json(run.plan).get("predicted_bytes") if run.plan.is_file() else None
+    return None if planned is None else round(planned / 1e6, 1)
+
+
+def _memory(summary: Summary) -> str | None:
+    if summary.peak_memory_mb is None:
+        return None
+    predicted = summary.predicted_memory_mb
+    return f"{summary.peak_memory_mb:,.0f} MB" + ("" if predicted is None else f" ({predicted:,.0f} MB predicted)")
 
 
 def _relation(summary: Summary) -> str | None:
