@@ -17,7 +17,7 @@ from slm.models.forms import form_recipe, read_form
 from slm.recipe import GenerateSection, ModelSection, Recipe, RunFolder, TaskSection, file_safe, load_recipe
 from slm.records import Generation, Result
 from slm.tasks import TextToSql, prompts_digest
-from slm.train import weights_hash
+from slm.train import require_finished, weights_hash
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,7 @@ def untuned(
 
 def tuned(run: RunFolder, recipe: Recipe | None = None) -> Subject:
     """The model of a finished training, asked as `recipe` says, by default its own."""
-    if not run.card.is_file():
-        raise InputError(
-            "not a finished training run",
-            where=str(run.path),
-            expected="a folder with card.json",
-            hint="slm train RECIPE",
-        )
+    require_finished(run)
     recipe = recipe or load_recipe(str(run.recipe))
     full = recipe.train.method == "full"
     who = {"trained": run.model} if full else {"adapter": run.adapter}

@@ -14,7 +14,7 @@ from slm.ops.card import write_card
 from slm.ops.texts import TaskTexts
 from slm.progress import Meter
 from slm.recipe import Recipe, RunFolder, load_recipe
-from slm.train import read_card, weights_hash
+from slm.train import read_card, require_finished, weights_hash
 
 # What of a base model's folder an adapter needs beside its own files.
 _BASE_FILES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
@@ -26,7 +26,8 @@ def export(run: RunFolder, spec: FormSpec, *, out: Path | None = None) -> Path:
     The same run always gives the same bytes. The folder is complete or not there at all.
     Raises InputError for a run that is not finished or cannot have the form, ModelError, DataError, DiskFullError.
     """
-    recipe = _finished(run)
+    require_finished(run)
+    recipe = load_recipe(run.recipe)
     check_spec(spec, recipe)
     folder = out or run.path / "exports" / spec.name
     if folder.exists() and not has_form(folder) and (not folder.is_dir() or any(folder.iterdir())):
@@ -51,17 +52,6 @@ def check_spec(spec: FormSpec, recipe: Recipe) -> None:
         raise InputError("an adapter has no vocabulary to trim", where=where, hint="slm export RUN --to merged")
     if spec.kind == "adapter" and recipe.train.method == "full":
         raise InputError("the run trained every weight, not an adapter", where=where, hint="slm export RUN --to merged")
-
-
-def _finished(run: RunFolder) -> Recipe:
-    if not run.card.is_file():
-        raise InputError(
-            "not a finished training run",
-            where=str(run.path),
-            expected="a folder with card.json",
-            hint="slm train RECIPE",
-        )
-    return load_recipe(run.recipe)
 
 
 def _origin(run: RunFolder, recipe: Recipe) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slm import provenance
 from slm.data import Dataset, load_dataset
 from slm.data.holdout import describe_hold_out, hold_out
+from slm.errors import InputError
 from slm.files import digest, sha256_file, write_json, write_text
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
@@ -37,6 +38,17 @@ def training_data(recipe: Recipe) -> Dataset:
 def read_card(run: RunFolder) -> dict[str, Any] | None:
     """The card of a finished training; None while there is none. Raises DataError for a damaged one."""
     return read_json(run.card) if run.card.is_file() else None
+
+
+def require_finished(run: RunFolder) -> None:
+    """Raises InputError for a folder that is not a training which has ended."""
+    if not run.card.is_file():
+        raise InputError(
+            "not a finished training run",
+            where=str(run.path),
+            expected="a folder with card.json",
+            hint="slm train RECIPE",
+        )
 
 
 def weights_hash(run: RunFolder) -> str | None:
@@ -243,8 +255,5 @@ def _card(
 
 def _memory(run: RunFolder) -> dict[str, float | None]:
     """MB at most of one process: predicted before the first step, where it was planned, and measured."""
-    from slm.train.plan.record import read_plan
-
-    plan = read_plan(run)
-    predicted = None if plan is None else round(plan.predicted_bytes / 1e6, 1)
-    return {"predicted_mb": predicted, "measured_mb": summarise(run).peak_memory_mb}
+    summary = summarise(run)
+    return {"predicted_mb": summary.predicted_memory_mb, "measured_mb": summary.peak_memory_mb}

@@ -16,7 +16,7 @@ from slm.progress import Meter
 from slm.recipe import Recipe, RunFolder, load_recipe
 from slm.records import Generation, Prompt, Verdict
 from slm.tasks import TextToSql
-from slm.train import read_card, weights_hash
+from slm.train import read_card, require_finished, weights_hash
 
 if TYPE_CHECKING:
     from slm.generate.local.along import Along, Line
@@ -30,7 +30,8 @@ class Reference:
 
     def __init__(self, run: RunFolder, *, questions: int) -> None:
         """Loads the model and lets it answer. Raises InputError for a run that is not finished or was altered."""
-        self.run, self.recipe = run, _finished(run)
+        require_finished(run)
+        self.run, self.recipe = run, load_recipe(run.recipe)
         self.adapter = _trained_hash(run)
         self.model_fingerprint = model_fingerprint(find_model(self.recipe.model.name))
         self.dataset = _sample(self.recipe, questions)
@@ -153,17 +154,6 @@ def ask(backend: Backend, prompts: Mapping[str, Prompt], label: str) -> dict[str
 def identical(first: Mapping[str, Generation], second: Mapping[str, Generation]) -> list[str]:
     """The questions that both answer with the same text."""
     return [number for number, answer in first.items() if second[number].text == answer.text]
-
-
-def _finished(run: RunFolder) -> Recipe:
-    if read_card(run) is None:
-        raise InputError(
-            "not a finished training run",
-            where=str(run.path),
-            expected="a folder with card.json",
-            hint="slm train RECIPE",
-        )
-    return load_recipe(run.recipe)
 
 
 def _trained_hash(run: RunFolder) -> str:
