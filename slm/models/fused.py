@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slm.models.arena import keep, kept
+from slm.models.frozen import fuse_embedding, known_embedding, narrow, wide
 from slm.models.head_loss import fuse_head
 
 # RMSNorm by class name: what is added to the weight, and the name of its epsilon.
@@ -33,16 +34,21 @@ _GATED = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP", "Gemma2MLP", "Gemma3MLP"}
 _GATED_IN_ONE = {"Phi3MLP"}
 
 
-def fuse(model: Any) -> None:
-    """Give the known modules of a model that is trained with LoRA, or not at all, their fused forward."""
-    fuse_head(model)
+def fuse(model: Any, *, stored: torch.dtype | None = None) -> None:
+    """Give the known modules of a model that is trained with LoRA, or not at all, their fused forward.
+
+    `stored` is the type of the weights in the model's file; frozen ones that are of these modules are kept in it.
+    """
+    head = fuse_head(model)
     from peft.tuners.lora import Linear as LoraLinear
 
+    frozen: list[Any] = []
     for module in model.modules():
         name = type(module).__name__
         if isinstance(module, LoraLinear) and _plain(module):
             _replace(module, _lora_forward)
             setattr(module, _TOGETHER, _Together([module]))
+            frozen.append(module.base_layer.weight)
         elif name in _NORMS and not module.weight.requires_grad:
             _replace(module, _norm_forward)
         elif name in _GATED | _GATED_IN_ONE and _activation(module) is not None:
@@ -55,6 +61,19 @@ def fuse(model: Any) -> None:
             together = _Together(layers)
             for layer in layers:
                 setattr(layer, _TOGETHER, together)
+    if stored is not None:
+        narrow([*frozen, *_head_and_embedding(model, head_fused=head)], stored)
+
+
+def _head_and_embedding(model: Any, *, head_fused: bool) -> list[Tensor]:
+    """Their weights, which are often one and the same, as far as all that use them can widen them."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = head.weight is embedding.weight
+    found = [head.weight] if head_fused and not tied else []
+    if known_embedding(embedding) and (head_fused or not tied):
+        fuse_embedding(embedding)
+        found.append(embedding.weight)
+    return found
 
 
 def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
@@ -163,7 +182,7 @@ class _Lora(torch.autograd.Function):
         for (weight, bias, scale), up, part in zip(frozen, ups, torch.split(low, ctx.ranks, 1), strict=True):
             shape = (*x.shape[:-1], len(weight))
             y = kept(shape, x) if output_kept else x.new_empty(shape)
-            torch.mm(rows, weight.t(), out=y.view(-1, len(weight)))
+            torch.mm(rows, wide(weight, x).t(), out=y.view(-1, len(weight)))
             if bias is not None:
                 y += bias
             y.view(-1, len(weight)).addmm_(part, up.t(), alpha=scale)
@@ -191,9 +210,9 @@ class _Lora(torch.autograd.Function):
         grad_downs = torch.split(grad_low.t() @ x.flatten(0, -2), ctx.ranks)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = rows[0] @ weights[0]
+            grad_x = rows[0] @ wide(weights[0], x)
             for grad, weight in zip(rows[1:], weights[1:], strict=True):
-                grad_x.addmm_(grad, weight)
+                grad_x.addmm_(grad, wide(weight, x))
             grad_x = grad_x.addmm_(grad_low, down).view(x.shape)
         return grad_x, None, None, None, *grad_downs, *grad_ups
 

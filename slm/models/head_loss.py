@@ -1,8 +1,8 @@
-"""The output layer and the cross entropy as one step, in chunks of rows, so that the logits never exist all at once.
+"""The output layer and the cross entropy as one step, a block of the vocabulary at a time: no logits exist all at once.
 
-With a vocabulary of 262k a row of logits is a megabyte, and autograd would keep three of them for each target. Here a
-chunk of rows becomes logits, loss and gradient of the hidden states before the next one is begun. The output layer must
-be frozen, as it is under LoRA; other models keep their logits.
+With a vocabulary of 262k a row of logits is a megabyte, and autograd would keep three of them for each target. Here the
+gradient of the hidden states is there when the last block has been seen: it is the mean of the vocabulary's vectors by
+their probability, less the target's. The output layer must be frozen, as under LoRA; other models keep their logits.
 """
 
 from collections.abc import Iterator
@@ -13,24 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slm.models.frozen import wide
 from slm.models.lora import plain_model
 
-_CHUNK_BYTES = 24 * 2**20
-_CHUNK_ROWS = 128  # at least: the weights are read once for each chunk
+_BLOCK_BYTES = 24 * 2**20  # of logits
+_ROWS = 1024  # at once: more would make blocks of few columns
 _LABELS = "slm_labels"
 
 
-def fuse_head(model: Any) -> None:
-    """Let the output layer of a model give losses instead of logits where `labelled` says so.
+def fuse_head(model: Any) -> bool:
+    """Let the output layer of a model give losses instead of logits where `labelled` says so; whether it can.
 
     Left alone: an output layer that is trained, quantized or adapted, and one whose logits the model still changes.
     """
     head: Any = model.get_output_embeddings()
     capped = getattr(model.config, "final_logit_softcapping", None) is not None
     frozen = not any(parameter.requires_grad for parameter in head.parameters())
-    if type(head) is nn.Linear and frozen and not capped and getattr(head, "bias", None) is None:
-        setattr(head, _LABELS, None)
-        head.forward = MethodType(_forward, head)  # type: ignore[method-assign]
+    if type(head) is not nn.Linear or not frozen or capped or getattr(head, "bias", None) is not None:
+        return False
+    setattr(head, _LABELS, None)
+    head.forward = MethodType(_forward, head)  # type: ignore[method-assign]
+    return True
 
 
 @contextmanager
@@ -51,7 +54,7 @@ def _forward(self: Any, hidden: Tensor) -> Tensor:
     """Logits as ever, or with labels the losses of the targets [1, targets, 1] in float32."""
     labels = getattr(self, _LABELS)
     if labels is None:
-        return nn.functional.linear(hidden, self.weight)
+        return nn.functional.linear(hidden, wide(self.weight, hidden))
     losses: Tensor = _HeadLoss.apply(hidden.flatten(0, -2), self.weight, labels)  # type: ignore[no-untyped-call]
     return losses[None, :, None]
 
@@ -61,28 +64,16 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-        rows = max(_CHUNK_ROWS, _CHUNK_BYTES // (4 * weight.shape[0]))
         losses = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
         grad = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        for start in range(0, len(labels), rows):
-            part = slice(start, start + rows)
-            here = labels[part, None]
-            counted = here != -100
-            target = here.clamp(min=0)
-            logits = (hidden[part] @ weight.t()).float()
-            # Not `cross_entropy`: its kernel adds a vocabulary up in float32 with 50 times the error of `sum`. All in
-            # place, because a chunk is the largest tensor of a training step.
-            score = logits.gather(1, target)
-            highest = logits.amax(-1, keepdim=True)
-            shares = logits.sub_(highest).exp_()
-            total = shares.sum(-1, keepdim=True)
-            losses[part] = (total.log() + highest - score).masked_fill(~counted, 0.0)[:, 0]
-            if grad is not None:
-                chances = shares.mul_(counted / total)
-                chances.scatter_add_(1, target, -counted.float())
-                grad[part] = chances.to(weight.dtype) @ weight
-                del chances
-            del logits, shares  # before the next chunk takes as much
+        for start in range(0, len(labels), _ROWS):
+            part = slice(start, start + _ROWS)
+            counted = labels[part, None] != -100
+            target = labels[part, None].clamp(min=0)
+            loss, mean = _loss_and_mean(hidden[part], weight, target, mean_wanted=grad is not None)
+            losses[part] = loss.masked_fill(~counted, 0.0)[:, 0]
+            if grad is not None and mean is not None:
+                grad[part] = mean.sub_(weight[target[:, 0]]).masked_fill_(~counted, 0.0)
         ctx.save_for_backward(grad)
         return losses
 
@@ -90,3 +81,35 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (unit,) = ctx.saved_tensors
         return unit * grad[:, None].to(unit.dtype), None, None
+
+
+def _loss_and_mean(
+    hidden: Tensor, weight: Tensor, target: Tensor, *, mean_wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Cross entropy [n, 1] of hidden [n, d], and the mean of `weight`'s rows [n, d], each weighed by its probability.
+
+    As flash attention does (arXiv:2205.14135): sums over the blocks seen so far are relative to the highest logit among
+    them, and shrink when a block has a higher one. All in place, because a block is the largest tensor of a step.
+    """
+    rows = len(hidden)
+    highest = torch.full((rows, 1), -torch.inf, dtype=torch.float32, device=hidden.device)
+    total, score = torch.zeros_like(highest), torch.zeros_like(highest)
+    mean = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device) if mean_wanted else None
+    columns = max(1, _BLOCK_BYTES // (4 * rows))
+    for start in range(0, len(weight), columns):
+        block = wide(weight[start : start + columns], hidden)
+        logits = (hidden @ block.t()).float()
+        place = (target - start).clamp(0, len(block) - 1)
+        score = torch.where(target == place + start, logits.gather(1, place), score)
+        higher = torch.maximum(highest, logits.amax(-1, keepdim=True))
+        shrink = (highest - higher).exp_()
+        highest = higher
+        # Not `logsumexp`: adding up by `sum` has a fiftieth of the error that some kernels have over 262k columns.
+        shares = logits.sub_(highest).exp_()
+        total.mul_(shrink).add_(shares.sum(-1, keepdim=True))
+        if mean is not None:
+            mean.mul_(shrink).add_(shares.to(block.dtype) @ block)
+        del logits, shares  # before the next block takes as much
+    if mean is not None:
+        mean.div_(total)
+    return total.log() + highest - score, mean

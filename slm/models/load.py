@@ -1,6 +1,7 @@
 """Loading a model and its tokenizer from a folder, and saving one. Nothing contacts a hub or runs code from it."""
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from slm.errors import ModelError
 from slm.models.cache import atomic_folder, base_name
@@ -44,11 +45,16 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def load_config(path: Path) -> Any:
-    """The configuration of a model folder, of its text part. Raises ModelError."""
+    """The configuration of a model folder, of its text part; its `dtype` is that of the largest weight in the files.
+
+    Raises ModelError.
+    """
     from transformers import AutoConfig
 
     with quiet_transformers(), _loading_errors(path, "a folder with config.json"):
-        return AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+        config.dtype = _stored_dtype(path) or config.dtype
+    return config
 
 
 def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
@@ -137,6 +143,17 @@ def quantization_config(quantize: Quantize, dtype: Dtype) -> Any:
         # FSDP cuts up only what is stored as floating point numbers; stored as bytes, every GPU would keep all of it.
         bnb_4bit_quant_storage=getattr(torch, dtype) if os.environ.get("ACCELERATE_USE_FSDP") == "true" else "uint8",
     )
+
+
+def _stored_dtype(path: Path) -> torch.dtype | None:
+    """The number format of the largest tensor in a folder's files; None without files, or for another format."""
+    sizes: list[tuple[int, str]] = []
+    for file in path.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            parts = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118 - it is no mapping
+            sizes += [(math.prod(part.get_shape()), part.get_dtype()) for part in parts]
+    known = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    return known.get(max(sizes)[1]) if sizes else None
 
 
 def _cast_rest(model: Any, dtype: torch.dtype) -> None:

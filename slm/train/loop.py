@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor
 
 from slm.errors import NonFiniteLossError
 from slm.files import JsonLinesWriter
+from slm.models.frozen import compute_dtype
 from slm.progress import Meter
 from slm.recipe import LoraSection, TrainSection
 from slm.recipe.schema import WatchSection
@@ -114,7 +115,7 @@ class Loop:
             settings,
             watch_settings or WatchSection(),
         )
-        self.dtype = next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
+        self.dtype = compute_dtype(model)
         self.chance = settings.neftune > 0 or has_dropout(model)
         optimizer = build_optimizer(model, settings, lora or LoraSection())
         self.model, self.optimizer = prepare(accelerator, model, optimizer, settings)

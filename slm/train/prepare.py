@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from slm.errors import RecipeError
+from slm.models import frozen
 from slm.models.fused import fuse
-from slm.models.load import load_model
+from slm.models.load import load_config, load_model
 from slm.models.lora import add_lora, plain_model
 from slm.models.packed_attention import NAME, packed_attention, use_packed_attention
 from slm.recipe import Recipe, TrainSection
@@ -33,15 +34,17 @@ def prepare_model(folder: Path, recipe: Recipe, *, device: torch.device) -> Any:
         _need_compiler()
     dtype = "float32" if recipe.train.method == "full" else recipe.model.dtype
     model = load_model(folder, dtype=dtype, quantize=recipe.model.quantize)
-    return adapt_model(model, recipe, device=device, folder=folder)
+    return adapt_model(model, recipe, device=device, stored=load_config(folder).dtype, folder=folder)
 
 
 def adapt_model(
-    model: Any, recipe: Recipe, *, device: torch.device, folder: Path | None = None, compiling: bool = True
-) -> Any:
+    model: Any, recipe: Recipe, *, device: torch.device, stored: torch.dtype | None, folder: Path | None = None,
+    compiling: bool = True,
+) -> Any:  # fmt: skip
     """A loaded `model` as `recipe` trains it; `folder` has its full weights, for first values that need them.
 
-    Without `compiling` a recipe that compiles its layers gets them as they would be compiled.
+    `stored` is the type of the weights in their file, as `load_config` tells it. Without `compiling` a recipe that
+    compiles its layers gets them as they would be compiled.
     """
     train = recipe.train
     full = train.method == "full"
@@ -54,7 +57,8 @@ def adapt_model(
             model.to(device)  # it decomposes every weight, which takes minutes on a CPU
         model = add_lora(model, recipe.lora, folder=folder)
     if not train.compile:  # the compiler fuses by itself
-        fuse(model)
+        # FSDP puts the weights of a layer together, for which they must be of one type.
+        fuse(model, stored=None if os.environ.get("ACCELERATE_USE_FSDP") == "true" else stored)
     if train.neftune:
         _add_noise(model, train.neftune)
     if train.recompute:
@@ -70,8 +74,7 @@ def compute_dtype(model: Any, recipe: Recipe) -> torch.dtype:
     """The number format of the arithmetic: that of the weights, or of the autocast over float32 ones."""
     if recipe.train.method == "full" and recipe.model.dtype == "bfloat16":
         return torch.bfloat16
-    dtype: torch.dtype = next(one.dtype for one in model.parameters() if one.is_floating_point())
-    return dtype
+    return frozen.compute_dtype(model)
 
 
 def set_example_tokens(model: Any, tokens: float) -> None:

@@ -122,28 +122,30 @@ class Watch:
         """Mean loss per target token of the held-out examples; None where it is not finite."""
         import torch
 
+        from slm.models.frozen import compute_dtype
         from slm.train.loss import summed_loss
         from slm.train.pack import to_tensors
 
-        dtype = next(parameter.dtype for parameter in model.parameters() if parameter.is_floating_point())
         total = 0.0
         with torch.no_grad():
             for pack in self.packs:
                 tensors = to_tensors(pack).to(self.accelerator.device)
-                total += float(summed_loss(model, model.config, tensors, dtype=dtype))
+                total += float(summed_loss(model, model.config, tensors, dtype=compute_dtype(model)))
         loss = total / sum(pack.target_tokens for pack in self.packs)
         return loss if math.isfinite(loss) else None
 
     def _answer(self, model: Any) -> tuple[dict[str, str], int]:
         """The model's answers by example id, and how many tokens they took."""
         from slm.generate.local import LocalBackend
+        from slm.models.frozen import widened
 
         settings = self.generate
         backend = LocalBackend(
             model, self.renderer, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size
         )
         requests = [(example.id, self.task.prompt(example)) for example in self.examples]
-        answers = list(backend.generate(requests))
+        with widened(model):
+            answers = list(backend.generate(requests))
         tokens = sum(answer.completion_tokens or 0 for answer in answers)
         return {answer.example_id: answer.text for answer in answers}, tokens
 

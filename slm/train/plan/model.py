@@ -52,7 +52,7 @@ def planned_model(config: Any, recipe: Recipe, *, on_gpu: bool) -> Any:
         _quantize(model, recipe, on_gpu=on_gpu)
     plain = recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"init": "default"})})
     with _META:
-        return adapt_model(model.eval(), plain, device=_META, compiling=False)
+        return adapt_model(model.eval(), plain, device=_META, stored=config.dtype, compiling=False)
 
 
 def _read_shipped(file: Path) -> Any:

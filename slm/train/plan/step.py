@@ -13,6 +13,7 @@ from slm.train.optimizer import build_optimizer
 from slm.train.pack import Pack, PackTensors, to_tensors
 from slm.train.plan.stand_ins import DeviceFunctions, counted_arena, library_stand_ins, scratch_bytes
 from slm.train.plan.tracker import Kind, MemoryTracker
+from slm.train.prepare import compute_dtype
 
 # Bytes that an allocation is rounded up to: by PyTorch on a GPU, and its alignment on a CPU.
 _GRANULE = {True: 512, False: 64}
@@ -30,7 +31,6 @@ def step_memory(
     config = model.config
     full = recipe.train.method == "full"
     autocast = full and recipe.model.dtype == "bfloat16"
-    dtype = torch.bfloat16 if autocast else next(one.dtype for one in model.parameters() if one.is_floating_point())
     tracker = MemoryTracker(
         vocabulary=config.vocab_size,
         granule=_GRANULE[on_gpu],
@@ -50,7 +50,9 @@ def step_memory(
             if accumulates:
                 _zero_gradients(trainable, tracker)
             tracker.phase = "activations"
-            loss = summed_loss(model, config, _placed(to_tensors(pack), on_gpu=on_gpu), dtype=dtype)
+            loss = summed_loss(
+                model, config, _placed(to_tensors(pack), on_gpu=on_gpu), dtype=compute_dtype(model, recipe)
+            )
             tracker.phase = "working"
             _backward(loss / pack.target_tokens)
             del loss

@@ -1,4 +1,4 @@
-"""The output layer with its loss: what logits and cross entropy give, in any number of chunks, and who keeps logits."""
+"""The output layer with its loss: what logits and cross entropy give, in any number of blocks, and who keeps logits."""
 
 import pytest
 import torch
@@ -9,12 +9,12 @@ from slm.models.load import load_model
 from tiny import make_tiny_model
 
 
-def head_and_rows(rows: int = 13, dtype: torch.dtype = torch.float32):
+def head_and_rows(rows: int = 13, dtype: torch.dtype = torch.float32, scale: float = 1.0):
     draw = torch.Generator().manual_seed(0)
     head = torch.nn.Linear(24, 97, bias=False)
     head.weight.data = torch.randn(head.weight.shape, generator=draw)
     head.weight.requires_grad_(False)
-    hidden = torch.randn(1, rows, 24, generator=draw)
+    hidden = scale * torch.randn(1, rows, 24, generator=draw)
     labels = torch.randint(0, 97, (rows,), generator=draw)
     labels[3] = -100
     return head.to(dtype), hidden.to(dtype).requires_grad_(), labels
@@ -30,11 +30,13 @@ class Model:
         return self.head
 
 
-@pytest.mark.parametrize("chunk_rows", [1, 4, 13, 50])
-def test_equals_logits_and_cross_entropy(chunk_rows, monkeypatch):
-    monkeypatch.setattr(head_loss, "_CHUNK_BYTES", 0)
-    monkeypatch.setattr(head_loss, "_CHUNK_ROWS", chunk_rows)
-    head, hidden, labels = head_and_rows()
+@pytest.mark.parametrize("rows", [1, 4, 13, 50])
+@pytest.mark.parametrize("columns", [1, 10, 97])
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_equals_logits_and_cross_entropy(rows, columns, scale, monkeypatch):
+    monkeypatch.setattr(head_loss, "_ROWS", rows)
+    monkeypatch.setattr(head_loss, "_BLOCK_BYTES", 4 * min(rows, 13) * columns)
+    head, hidden, labels = head_and_rows(scale=scale)
     weights = torch.rand(len(labels))
     exact = torch.nn.functional.cross_entropy(head(hidden)[0].double(), labels, ignore_index=-100, reduction="none")
     (expected,) = torch.autograd.grad((exact * weights).sum(), hidden)
@@ -91,10 +93,12 @@ def test_the_logits_of_a_whole_pack_never_exist(tmp_path, monkeypatch):
     fuse_head(model)
     seen = []
     real = torch.Tensor.amax
-    monkeypatch.setattr(torch.Tensor, "amax", lambda self, *a, **k: seen.append(len(self)) or real(self, *a, **k))
-    monkeypatch.setattr(head_loss, "_CHUNK_BYTES", 0)
-    monkeypatch.setattr(head_loss, "_CHUNK_ROWS", 5)
+    monkeypatch.setattr(torch.Tensor, "amax", lambda self, *a, **k: seen.append(self.shape) or real(self, *a, **k))
+    monkeypatch.setattr(head_loss, "_BLOCK_BYTES", 4 * 5 * 100)
+    monkeypatch.setattr(head_loss, "_ROWS", 5)
     ids = torch.arange(10, 32)[None]
     with labelled(model, ids[0]):
         model(input_ids=ids)
-    assert seen == [5, 5, 5, 5, 2]
+    assert {rows for rows, _ in seen} == {5, 2}
+    assert sum(rows * columns for rows, columns in seen) == 22 * model.config.vocab_size
+    assert max(rows * columns for rows, columns in seen) == 5 * 100
