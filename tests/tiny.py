@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
 from transformers.models.gemma2 import Gemma2Config
@@ -76,6 +77,14 @@ def make_tiny_model(family: str, folder: Path) -> Path:
     model.generation_config = GenerationConfig(**(ids | {"eos_token_id": sorted({ids["eos_token_id"], turn_end})}))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def store_matrices(folder: Path, dtype: torch.dtype) -> Path:
+    """Round the matrices of a model's file to `dtype`; norms stay in float32, as they do in many files."""
+    file = folder / "model.safetensors"
+    weights = {name: value.to(dtype) if value.ndim > 1 else value for name, value in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
     return folder
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from slm.models.allocator import return_freed_memory
+from slm.models.frozen import widened
 from slm.models.lora import plain_model
 from slm.recipe import Recipe
 from slm.records import Record
@@ -98,12 +99,14 @@ def serving_memory(model: Any, recipe: Recipe, prompt_tokens: int, device: Devic
     of_token = 2 * config.num_hidden_layers * config.num_key_value_heads * size * dtype.itemsize
     settings = recipe.generate
     trained = [value for value in model.parameters() if value.requires_grad]
-    frozen = _bytes_of(frozen_tensors(model))
+    with widened(model):
+        frozen = _bytes_of(frozen_tensors(model))
+        working = _prompt_bytes(model, prompt_tokens, on_gpu=device.on_gpu)
     return ServingMemory(
         weights=frozen if recipe.train.method == "lora" else _bytes_of(trained) + frozen,
         adapter=_bytes_of(trained) if recipe.train.method == "lora" else 0,
         kv_cache=settings.batch_size * (prompt_tokens + settings.max_new_tokens) * of_token,
-        working=_prompt_bytes(model, prompt_tokens, on_gpu=device.on_gpu),
+        working=working,
         process=_process_bytes(device),
     )
 

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from slm.models.frozen import compute_dtype, narrow, widened
 from slm.models.fused import fuse
@@ -12,15 +11,7 @@ from slm.models.head_loss import labelled
 from slm.models.load import load_config, load_model
 from slm.models.lora import add_lora
 from slm.recipe import LoraSection
-from tiny import FAMILIES, make_tiny_model
-
-
-def stored_in(folder, dtype):
-    """Round the matrices of a model's file, and store them so; norms stay in float32, as they often do."""
-    file = folder / "model.safetensors"
-    weights = {name: value.to(dtype) if value.ndim > 1 else value for name, value in load_file(file).items()}
-    save_file(weights, file, metadata={"format": "pt"})
-    return folder
+from tiny import FAMILIES, make_tiny_model, store_matrices
 
 
 def adapted(folder):
@@ -46,7 +37,7 @@ def results(model):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_and_gradients_are_the_same_to_the_bit(family, dtype, tmp_path):
-    folder = stored_in(make_tiny_model(family, tmp_path), dtype)
+    folder = store_matrices(make_tiny_model(family, tmp_path), dtype)
     assert load_config(folder).dtype == dtype
     model = adapted(folder)
     kept = copy.deepcopy(model)
@@ -62,7 +53,7 @@ def test_loss_and_gradients_are_the_same_to_the_bit(family, dtype, tmp_path):
 
 @pytest.mark.parametrize(("family", "narrowed"), [("gemma3", True), ("gemma2", False)])
 def test_a_tied_embedding_is_narrowed_if_the_output_layer_can_widen_it(family, narrowed, tmp_path):
-    model = adapted(stored_in(make_tiny_model(family, tmp_path), torch.float16))
+    model = adapted(store_matrices(make_tiny_model(family, tmp_path), torch.float16))
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     assert embedding.weight is head.weight
     fuse(model, stored=torch.float16)  # Gemma 2 caps its logits, so its output layer is left alone
@@ -77,7 +68,7 @@ def test_a_weight_that_would_lose_something_stays():
 
 
 def test_widened_answers_as_before_and_is_narrow_again(tmp_path):
-    model = adapted(stored_in(make_tiny_model("llama", tmp_path), torch.bfloat16))
+    model = adapted(store_matrices(make_tiny_model("llama", tmp_path), torch.bfloat16))
     ids = torch.arange(10, 30)[None]
     fuse(model)
     expected = model(input_ids=ids).logits

@@ -13,7 +13,7 @@ from slm.recipe import Recipe
 from slm.train.plan.memory import _bytes_of, _weights
 from slm.train.plan.model import _read_shipped, planned_config, planned_model
 from slm.train.prepare import prepare_model
-from tiny import FAMILIES, make_tiny_model
+from tiny import FAMILIES, make_tiny_model, store_matrices
 
 CPU = torch.device("cpu")
 SHIPPED = sorted(shipped("configs", "architectures").glob("*.json"))
@@ -49,10 +49,11 @@ VARIANTS = {
 }
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16])
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("family", ["llama", "phi3", "gemma3"])
-def test_a_planned_model_has_the_tensors_of_the_real_one(family, variant, tmp_path):
-    wanted = recipe(str(make_tiny_model(family, tmp_path)), **VARIANTS[variant])
+def test_a_planned_model_has_the_tensors_of_the_real_one(family, variant, stored, tmp_path):
+    wanted = recipe(str(store_matrices(make_tiny_model(family, tmp_path), stored)), **VARIANTS[variant])
     real = prepare_model(tmp_path, wanted, device=CPU)
     planned = planned_model(planned_config(str(tmp_path)), wanted, on_gpu=False)
 

@@ -1,6 +1,9 @@
 """A plan says what takes how much, whether it fits, and what would make it fit; it follows what the recipe says."""
 
+import shutil
+
 import pytest
+import torch
 
 from slm.errors import RecipeError
 from slm.recipe import Recipe
@@ -11,7 +14,7 @@ from slm.train.plan.advice import suggest
 from slm.train.plan.hardware import Device, find_device
 from slm.train.plan.packs import PlannedData, demanding, planned_data
 from slm.train.plan.plan import make_plan
-from tiny import make_tiny_model
+from tiny import make_tiny_model, store_matrices
 
 BIG = find_device("80GB")
 
@@ -139,6 +142,14 @@ def test_serving_holds_every_question_with_the_longest_context(tiny):
     layers, heads, size = 2, 2, 16
     assert serving.kv_cache == 10 * (300 + 20 + 80) * 2 * layers * heads * size * 4
     assert serving.working > 0
+
+
+def test_serving_has_its_weights_in_the_type_of_the_arithmetic(tiny, tmp_path):
+    copied = shutil.copytree(tiny, tmp_path / "half")
+    stored = planned(recipe(str(store_matrices(copied, torch.float16))), serve=True)
+    plain = planned(recipe(tiny), serve=True)
+    assert stored.memory.weights < 0.6 * plain.memory.weights
+    assert stored.serving.weights == plain.serving.weights
 
 
 def test_time_and_cost_come_from_a_stated_share_or_not_at_all(tiny, tmp_path):
