@@ -10,6 +10,7 @@ import typer
 from slm.cli.output import Json, emit
 from slm.cli.training import Runs
 from slm.errors import InputError
+from slm.sizes import parse_size
 
 if TYPE_CHECKING:
     from slm.data import Dataset
@@ -79,11 +80,13 @@ def _export_by_budget(
 ) -> None:
     from slm.cli.subjects import exported, score, tuned
     from slm.files import read_records
-    from slm.ops import choose_form, parse_size
+    from slm.ops import choose_form
     from slm.recipe import load_recipe
     from slm.records import Verdict
 
     size, recipe = parse_size(budget), load_recipe(run.recipe)
+    if size is None:
+        raise InputError(f"not a size: {budget}", where="--budget", expected="a number with MB, GB, MiB or GiB: 500MB")
     dataset = _sample(sample, recipe.data.train, recipe.evaluate.suite, questions)
 
     def verdicts(folder: Path | None) -> "Sequence[Verdict]":

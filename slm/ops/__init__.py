@@ -1,4 +1,4 @@
-from slm.ops.budget import Choice, choose_form, parse_size
+from slm.ops.budget import Choice, choose_form
 from slm.ops.card import write_card
 from slm.ops.coldstart import measure_cold_start
 from slm.ops.export import export
@@ -11,6 +11,5 @@ __all__ = [
     "choose_form",
     "export",
     "measure_cold_start",
-    "parse_size",
     "write_card",
 ]

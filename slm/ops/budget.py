@@ -1,10 +1,8 @@
 """`slm export --budget`: the form that answers best among those that fit on the disk, found by measuring."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from slm.errors import InputError
 from slm.evaluate import Difference, accuracy, paired_difference
 from slm.files import write_json
 from slm.models.forms import FormSpec, read_form
@@ -25,7 +23,6 @@ CANDIDATES = (
     FormSpec(kind="gguf", quant="q4_0"),
 )
 TABLE = "budget.json"
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 # The verdicts on a form's answers to the sample, in the sample's order.
 Measure = Callable[[Path], Sequence[Verdict]]
 
@@ -106,14 +103,6 @@ def best_row(rows: Sequence[Row]) -> Row | None:
     """The form with the most right answers among those that fit, and of several the smallest; None if none fits."""
     fitting = [row for row in rows if row.accuracy is not None]
     return min(fitting, key=lambda row: (-row.accuracy.right if row.accuracy else 0, row.size_bytes), default=None)
-
-
-def parse_size(text: str) -> int:
-    """Bytes of `500MB`, `1.5GiB` or `250000000`. Raises InputError."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
-    if found is None:
-        raise InputError(f"not a size: {text}", where="--budget", expected="a number with MB, GB, MiB or GiB: 500MB")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
 
 
 def _shown(row: Row) -> str:

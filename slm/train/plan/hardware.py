@@ -1,7 +1,6 @@
 """Devices that a run can be planned for: this machine, a GPU of `configs/hardware.yaml`, or just so many gigabytes."""
 
 import os
-import re
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -16,9 +15,9 @@ from slm import provenance
 from slm.errors import InputError, RecipeError
 from slm.paths import shipped
 from slm.records import Record
+from slm.sizes import parse_size
 
 _GIB = 2**30
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(GB|GiB)", re.IGNORECASE)
 # `1e12` without a dot is text in YAML 1.1.
 Positive = Annotated[float, BeforeValidator(lambda raw: float(raw) if isinstance(raw, str) else raw), Field(gt=0)]
 
@@ -82,9 +81,8 @@ def find_device(name: str | None) -> Device:
     for gpu in sheet.gpus:
         if gpu.name == name.lower():
             return _of_sheet(gpu, sheet)
-    if size := _SIZE.fullmatch(name):
-        unit = _GIB if size[2].lower() == "gib" else 10**9
-        return Device(name, round(float(size[1]) * unit), on_gpu=True, context_bytes=round(sheet.context_gib * _GIB))
+    if size := parse_size(name):
+        return Device(name, size, on_gpu=True, context_bytes=round(sheet.context_gib * _GIB))
     names = [gpu.name for gpu in sheet.gpus]
     near = get_close_matches(name.lower(), names, n=3, cutoff=0.4)
     raise InputError(

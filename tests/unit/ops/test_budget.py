@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from slm.errors import InputError
 from slm.models.forms import FormSpec, read_form
-from slm.ops import budget, choose_form, parse_size
+from slm.ops import budget, choose_form
 from slm.ops.budget import Row, best_row
 from slm.records import Rate, Verdict
 from tiny_run import make_tiny_run
@@ -33,20 +32,6 @@ def row(name: str, size: int, right: int | None) -> Row:
 def test_the_best_has_the_most_right_and_then_the_smallest_file(rows, best):
     found = best_row(rows)
     assert (found.form if found else None) == best
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("500MB", 500_000_000), ("1.5 GiB", 1_610_612_736), ("250kb", 250_000), ("12", 12), ("3G", 3_000_000_000)],
-)
-def test_sizes(text, size):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "MB", "five", "5 XB", "-3MB"])
-def test_what_is_no_size(text):
-    with pytest.raises(InputError, match="500MB"):
-        parse_size(text)
 
 
 @pytest.fixture
