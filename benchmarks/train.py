@@ -147,6 +147,7 @@ def _about(options: argparse.Namespace, job: Job, code: dict[str, str | None]) -
         "packs_per_step": job.recipe.train.packs_per_step,
         "learning_rate": job.recipe.train.learning_rate,
         "lora": job.recipe.lora.model_dump(mode="json"),
+        "overrides": options.overrides,
         "tuned_allocator_for_trl": options.tune_allocator,
         "rounds": options.rounds,
         "code": code,

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from slm.models.allocator import keep_freed_memory
+from slm.models.frozen import compute_dtype
 from slm.recipe import Recipe
 from slm.train.loss import summed_loss
 from slm.train.optimizer import build_optimizer, learning_rate
@@ -32,7 +33,6 @@ def train(job: Job, folder: Path, recorder: Recorder, packing: Literal["shared",
     config = model.get_base_model().config
     optimizer = build_optimizer(model, settings, job.recipe.lora)
     trainable = [value for value in model.parameters() if value.requires_grad]
-    dtype = next(value.dtype for value in model.parameters() if value.is_floating_point())
     recorder.begin()
     for number, examples in enumerate(job.steps):
         for group in optimizer.param_groups:
@@ -41,7 +41,7 @@ def train(job: Job, folder: Path, recorder: Recorder, packing: Literal["shared",
         targets = sum(pack.target_tokens for pack in packs)
         total = torch.zeros((), device=device)
         for pack in packs:
-            loss = summed_loss(model, config, to_tensors(pack).to(device), dtype=dtype) / targets
+            loss = summed_loss(model, config, to_tensors(pack).to(device), dtype=compute_dtype(model)) / targets
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         recorder.gradient(model)

@@ -57,8 +57,7 @@ def adapt_model(
             model.to(device)  # it decomposes every weight, which takes minutes on a CPU
         model = add_lora(model, recipe.lora, folder=folder)
     if not train.compile:  # the compiler fuses by itself
-        # FSDP puts the weights of a layer together, for which they must be of one type.
-        fuse(model, stored=None if os.environ.get("ACCELERATE_USE_FSDP") == "true" else stored)
+        fuse(model, stored=None if _sharded() else stored)
     if train.neftune:
         _add_noise(model, train.neftune)
     if train.recompute:
@@ -68,6 +67,11 @@ def adapt_model(
     if train.compile and compiling:
         _compile_layers(model, train)
     return model
+
+
+def _sharded() -> bool:
+    """Whether the weights will be put together and cut up, for which they must be of one type."""
+    return any(os.environ.get(f"ACCELERATE_USE_{name}") == "true" for name in ("FSDP", "DEEPSPEED"))
 
 
 def compute_dtype(model: Any, recipe: Recipe) -> torch.dtype:
