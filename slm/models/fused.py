@@ -107,8 +107,9 @@ class _Together:
     def output(self, layer: Any, x: Tensor) -> Tensor:
         """What `layer` makes of `x`."""
         if self._input is not x or layer not in self._outputs:
-            self._input = x
-            self._outputs = dict(zip(self.layers, _lora(self.layers, x), strict=True))
+            # Nothing is remembered before it is there: recomputing ends layers in the middle, by an exception.
+            outputs = dict(zip(self.layers, _lora(self.layers, x), strict=True))
+            self._input, self._outputs = x, outputs
         y = self._outputs.pop(layer)
         if not self._outputs:
             self._input = None

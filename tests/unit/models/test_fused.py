@@ -84,3 +84,15 @@ def test_a_disabled_adapter_is_the_base(tmp_path):
         expected = model(input_ids=ids).logits
         fuse(model)
         assert torch.allclose(model(input_ids=ids).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_of_a_step_is_held_when_layers_are_computed_again(family, tmp_path):
+    model = adapted(make_tiny_model(family, tmp_path))
+    fuse(model)
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    results(model)
+    held = [vars(module)["slm_together"] for module in model.modules() if "slm_together" in vars(module)]
+    assert held
+    assert all(one._input is None and not one._outputs for one in held)
