@@ -1,0 +1,87 @@
+"""A grammar of the queries that a database can be asked: SQLite's SELECT with the names of its schema.
+
+It is written for llguidance, which makes masks of tokens from it. What a context-free grammar cannot say (which table
+has a column, which alias is bound where) `scope` decides, and also where words need a space between them.
+"""
+
+import re
+from collections.abc import Iterable
+
+from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS
+from slm.sql.schema import Schema, quoted
+
+# `%s` marks the rules that exist twice: for lists of results, where the tables are not known yet and only the
+# schema's names make sense, and for all that follows, where aliases and names of derived tables may be meant, too.
+_EXPRESSIONS = r"""
+expr%s: term%s (OPERATOR term%s | tail%s)*
+tail%s: "IS"i "NOT"i? "NULL"i
+    | "NOT"i? "IN"i "(" (select | expr%s ("," expr%s)*) ")"
+    | "NOT"i? "BETWEEN"i expr%s
+    | "NOT"i? ("LIKE"i | "GLOB"i) expr%s ("ESCAPE"i TEXT)?
+term%s: (SIGN | "NOT"i)? (NUMBER | TEXT | CONSTANT | name%s | call%s | cases%s
+    | "CAST"i "(" expr%s "AS"i TYPE ")"
+    | "EXISTS"i "(" select ")"
+    | "(" (select | expr%s) ")")
+cases%s: "CASE"i expr%s? ("WHEN"i expr%s "THEN"i expr%s)+ ("ELSE"i expr%s)? "END"i
+call%s: "COUNT"i "(" ("*" | "DISTINCT"i? expr%s) ")"
+    | ("SUM"i | "AVG"i | "MIN"i | "MAX"i | "TOTAL"i) "(" "DISTINCT"i? expr%s ")"
+    | "GROUP_CONCAT"i "(" ("DISTINCT"i expr%s | expr%s ("," TEXT)?) ")"
+"""
+
+_QUERY = r"""
+start: select ";"?
+select: core (("UNION"i "ALL"i? | "INTERSECT"i | "EXCEPT"i) core)* order? limit?
+core: "SELECT"i ("DISTINCT"i | "ALL"i)? item ("," item)* from?
+item: "*" | (TABLE | FORWARD) "." "*" | expr_list ("AS"i WORD)?
+from: "FROM"i source ("," source | join)* ("WHERE"i expr)? group?
+join: ("NATURAL"i | "CROSS"i)? "JOIN"i source | ("LEFT"i "OUTER"i? | "INNER"i)? "JOIN"i source constraint?
+constraint: "ON"i expr | "USING"i "(" COLUMN ("," COLUMN)* ")"
+source: (TABLE | "(" select ")") ("AS"i WORD)?
+group: "GROUP"i "BY"i expr ("," expr)* ("HAVING"i expr)?
+order: "ORDER"i "BY"i expr ("ASC"i | "DESC"i)? ("," expr ("ASC"i | "DESC"i)?)*
+limit: "LIMIT"i COUNT (("OFFSET"i | ",") COUNT)?
+name_list: ((TABLE | FORWARD) ".")? COLUMN
+name: (TABLE | WORD) "." (COLUMN | WORD) | COLUMN | WORD
+OPERATOR: /\|\||<=|>=|<>|!=|==|[=<>+\-*\/%]/ | /(?i:and|or)/
+SIGN: /[+\-]/
+CONSTANT: /(?i:null|current_date|current_time|current_timestamp)/
+TYPE: /(?i:integer|int|real|float|text|numeric)/
+COUNT: /[0-9]{1,6}/
+NUMBER: /[0-9]{1,15}(\.[0-9]{1,15})?/
+WORD: /[A-Za-z_][A-Za-z0-9_]{0,39}/
+%ignore / /
+"""
+
+_SINGLE_QUOTED = r"'([^'\x00-\x1f]|''){0,80}'"
+_DOUBLE_QUOTED = r'"([^"\x00-\x1f]|""){0,80}"'
+
+
+def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
+    """The grammar in llguidance's Lark syntax; `double_quoted_text`: whether "x" may be a text."""
+    tables = [table.name for table in schema.tables]
+    columns = [column.name for table in schema.tables for column in table.columns]
+    text = f"{_SINGLE_QUOTED}|{_DOUBLE_QUOTED}" if double_quoted_text else _SINGLE_QUOTED
+    calls = "".join(f'    | "{name.upper()}"i "(" {_arguments(*bounds)} ")"\n' for name, bounds in FUNCTIONS.items())
+    expressions = _EXPRESSIONS + calls
+    return "".join(
+        [
+            _QUERY,
+            expressions.replace("%s", ""),
+            expressions.replace("%s", "_list"),
+            f"TEXT: /{text}/\n",
+            f"FORWARD: /{FORWARD_ALIAS}/\n",
+            f"TABLE: /(?i:{_names(tables)})/\n",
+            f"COLUMN: /(?i:{_names(columns)})/\n",
+        ]
+    )
+
+
+def _arguments(least: int, most: int) -> str:
+    more = f' ("," expr%s){{{least - 1},{most - 1}}}' if most > 1 else ""
+    return "expr%s" + more
+
+
+def _names(names: Iterable[str]) -> str:
+    """Each name as it must be written, and in double quotes."""
+    forms = {form for name in names for form in (quoted(name), '"' + name.replace('"', '""') + '"')}
+    return "|".join(re.escape(form).replace("/", r"\/") for form in sorted(forms))

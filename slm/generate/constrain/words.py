@@ -1,0 +1,35 @@
+"""The vocabulary of the subset of SQLite's SELECT that answers are written in: keywords, functions, aliases."""
+
+import re
+
+AGGREGATES = ("count", "sum", "avg", "min", "max", "total", "group_concat")
+
+# How many arguments each scalar function takes: at least, at most.
+FUNCTIONS = {
+    "abs": (1, 1), "coalesce": (2, 4), "date": (1, 4), "datetime": (1, 4), "ifnull": (2, 2), "iif": (3, 3),
+    "instr": (2, 2), "julianday": (1, 4), "length": (1, 1), "lower": (1, 1), "ltrim": (1, 2), "nullif": (2, 2),
+    "replace": (3, 3), "round": (1, 2), "rtrim": (1, 2), "strftime": (2, 5), "substr": (2, 3), "time": (1, 4),
+    "trim": (1, 2), "typeof": (1, 1), "unicode": (1, 1), "upper": (1, 1),
+}  # fmt: skip
+
+SET_OPERATIONS = frozenset({"union", "intersect", "except"})
+JOINS = frozenset({"join", "inner", "left", "cross", "natural"})
+# What may stand between two operands.
+OPERATORS = frozenset({"and", "or", "like", "glob", "between", "escape"})
+# What may stand where an operand is expected, beside names, functions, literals and brackets.
+CONSTANTS = frozenset({"null", "current_date", "current_time", "current_timestamp"})
+OPENERS = CONSTANTS | {"all", "case", "cast", "distinct", "exists", "not", "select"}
+# What may follow an operand, a table or an alias; a word that is cut short there is one of these.
+FOLLOWERS = tuple(
+    OPERATORS | SET_OPERATIONS | JOINS
+    | {"all", "as", "asc", "by", "desc", "else", "end", "from", "group", "having", "in", "is", "limit", "not", "offset"}
+    | {"on", "order", "outer", "select", "then", "using", "when", "where"}
+)  # fmt: skip
+# A qualifier in a list of results, where the tables are still to come: T1, t2, a, emp2, x.
+FORWARD_ALIAS = "[A-Za-z]{1,2}[0-9]{0,2}"
+_FORWARD = re.compile(FORWARD_ALIAS)
+
+
+def is_forward_alias(word: str) -> bool:
+    """Whether a table that is still to come may be meant by this name."""
+    return _FORWARD.fullmatch(word) is not None
