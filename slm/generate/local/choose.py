@@ -1,0 +1,29 @@
+"""The next token of each answer where something constrains it: lazily, because the likeliest one nearly always may come."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from slm.generate.constrain import Chooser
+
+# So many of the likeliest allowed tokens are offered.
+OFFERED = 100
+
+
+def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor) -> Tensor:
+    """Token ids (slots), from logits (slots, vocabulary) and their maxima (slots)."""
+    chosen = likeliest.tolist()
+    for slot, chooser in enumerate(choosers):
+        if chooser is not None and not chooser.accept(chosen[slot]):
+            chosen[slot] = chooser.choose(_ranked(chooser.allowed(), logits[slot]))
+    return torch.tensor(chosen, device=likeliest.device)
+
+
+def _ranked(bits: bytes, logits: Tensor) -> list[int]:
+    """The likeliest of the tokens whose bits are set."""
+    octets = torch.frombuffer(bytearray(bits), dtype=torch.uint8)
+    mask = ((octets[:, None] >> torch.arange(8)) & 1).flatten().bool()[: len(logits)].to(logits.device)
+    allowed = mask.nonzero()[:, 0]
+    best = logits[allowed].topk(min(OFFERED, len(allowed))).indices
+    return list(allowed[best].tolist())
