@@ -11,6 +11,7 @@ from slm.generate.constrain.grammar import sql_grammar
 from slm.generate.constrain.scope import SchemaScope
 from slm.sql import Schema
 
+
 class SqlConstraint:
     """Answers are queries on the database of their context; what is needed for one is made when it is first asked for."""
 

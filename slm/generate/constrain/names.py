@@ -125,7 +125,8 @@ class Scope:
         if not self.opened and table is None:
             return any(column.startswith(start) for column in self.names.columns)
         return any(
-            column.startswith(start) and (self.resolves(reference := Reference(column, table)) or self._awaits(reference))
+            column.startswith(start)
+            and (self.resolves(reference := Reference(column, table)) or self._awaits(reference))
             for column in self._visible(table)
         )
 
@@ -133,7 +134,9 @@ class Scope:
         """Whether some table that may be asked for a column has a name that begins with `start`."""
         if any(name.startswith(start) for name in self.bound) or (self.outer and self.outer.completes_table(start)):
             return True
-        return not self.opened and (is_forward_alias(start) or any(name.startswith(start) for name in self.names.tables))
+        return not self.opened and (
+            is_forward_alias(start) or any(name.startswith(start) for name in self.names.tables)
+        )
 
     def _awaits(self, reference: Reference) -> bool:
         return not self.opened and self._may_come(reference)
@@ -141,7 +144,9 @@ class Scope:
     def _visible(self, table: str | None) -> set[str]:
         """Names that could be columns, of the given table if there is one."""
         relations = self.bound if self.opened else self.names.tables
-        found = set[str]().union(*(item.columns for name, item in relations.items() if table in (None, name) or not self.opened))
+        found = set[str]().union(
+            *(item.columns for name, item in relations.items() if table in (None, name) or not self.opened)
+        )
         found |= set() if table else set(self.labels)
         return found | (self.outer._visible(table) if self.outer else set())
 

@@ -8,7 +8,16 @@ begins so.
 import re
 
 from slm.generate.constrain.names import Names, RefusedError, Reference, Relation, Scope
-from slm.generate.constrain.words import AGGREGATES, CONSTANTS, FOLLOWERS, FUNCTIONS, JOINS, OPENERS, OPERATORS, SET_OPERATIONS
+from slm.generate.constrain.words import (
+    AGGREGATES,
+    CONSTANTS,
+    FOLLOWERS,
+    FUNCTIONS,
+    JOINS,
+    OPENERS,
+    OPERATORS,
+    SET_OPERATIONS,
+)
 from slm.sql.schema import Schema, quoted
 
 # Not a tokenizer of sqlglot's, because text ends anywhere here, also within a literal, and this runs for every token.
@@ -521,7 +530,9 @@ class _Core:
     def _star_width(self) -> int:
         every = sum(relation.width for relation in self.scope.bound.values()) - self.scope.merged.total()
         bound = self.scope.bound
-        return self._width + sum(every if star is None else bound[star].width for star in self._stars if star is None or star in bound)
+        return self._width + sum(
+            every if star is None else bound[star].width for star in self._stars if star is None or star in bound
+        )
 
     def _relation(self) -> Relation:
         columns = set(self._columns)
