@@ -13,7 +13,7 @@ from slm.sql import Schema
 
 
 class SqlConstraint:
-    """Answers are queries on the database of their context; what is needed for one is made when it is first asked for."""
+    """Answers are queries on the database of their context; each is prepared when it is first asked."""
 
     def __init__(
         self, tokenizer: Any, end_id: int, schemas: Mapping[str, Schema], *, double_quoted_text: bool = False
@@ -67,7 +67,7 @@ class SqlChooser:
         return self._matcher.compute_bitmask()
 
     def choose(self, ranked: Sequence[int]) -> int:
-        """Take the first of these tokens, all of which the grammar allows, that keeps the scope; else the very first."""
+        """Take the first of these tokens, all allowed by the grammar, that keeps the scope; else the very first."""
         token = next(filter(self._keeps, ranked), None)
         if token is None:
             token, self._lost = (ranked[0] if ranked else self._end_id), True

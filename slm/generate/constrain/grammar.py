@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS
 from slm.sql.schema import Schema, quoted
 
+# Joins compare columns. Where the tables do not have all columns yet, an answer could not end, and a model that cannot
+# go on to WHERE would otherwise multiply columns for ever instead of joining a further table.
 # `%s` marks the rules that exist twice: for lists of results, where the tables are not known yet and only the
 # schema's names make sense, and for all that follows, where aliases and names of derived tables may be meant, too.
 _EXPRESSIONS = r"""
@@ -35,14 +37,17 @@ core: "SELECT"i ("DISTINCT"i | "ALL"i)? item ("," item)* from?
 item: "*" | (TABLE | FORWARD) "." "*" | expr_list ("AS"i WORD)?
 from: "FROM"i source ("," source | join)* ("WHERE"i expr)? group?
 join: ("NATURAL"i | "CROSS"i)? "JOIN"i source | ("LEFT"i "OUTER"i? | "INNER"i)? "JOIN"i source constraint?
-constraint: "ON"i expr | "USING"i "(" COLUMN ("," COLUMN)* ")"
+constraint: "ON"i test (CONJUNCTION test)* | "USING"i "(" COLUMN ("," COLUMN)* ")"
+test: "(" test (CONJUNCTION test)* ")" | (NUMBER | TEXT | name | call) (COMPARISON (NUMBER | TEXT | name | call) | tail)
 source: (TABLE | "(" select ")") ("AS"i WORD)?
 group: "GROUP"i "BY"i expr ("," expr)* ("HAVING"i expr)?
 order: "ORDER"i "BY"i expr ("ASC"i | "DESC"i)? ("," expr ("ASC"i | "DESC"i)?)*
 limit: "LIMIT"i COUNT (("OFFSET"i | ",") COUNT)?
 name_list: ((TABLE | FORWARD) ".")? COLUMN
 name: (TABLE | WORD) "." (COLUMN | WORD) | COLUMN | WORD
-OPERATOR: /\|\||<=|>=|<>|!=|==|[=<>+\-*\/%]/ | /(?i:and|or)/
+OPERATOR: /\|\||[+\-*\/%]/ | COMPARISON | CONJUNCTION
+COMPARISON: /<=|>=|<>|!=|==|[=<>]/
+CONJUNCTION: /(?i:and|or)/
 SIGN: /[+\-]/
 CONSTANT: /(?i:null|current_date|current_time|current_timestamp)/
 TYPE: /(?i:integer|int|real|float|text|numeric)/

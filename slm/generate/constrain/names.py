@@ -120,6 +120,11 @@ class Scope:
             return True
         return not self.opened and (name in self.names.tables or is_forward_alias(name))
 
+    def names_aggregate(self, reference: Reference) -> bool:
+        """Whether an alias of an aggregate is meant."""
+        label = self.closed and not reference.table and self.labels.get(reference.column, False)
+        return label and not self._count(reference)
+
     def completes(self, start: str, table: str | None = None) -> bool:
         """Whether some column begins with `start` and would be taken."""
         if not self.opened and table is None:

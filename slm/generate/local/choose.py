@@ -1,4 +1,4 @@
-"""The next token of each answer where something constrains it: lazily, because the likeliest one nearly always may come."""
+"""The next token of each answer where something constrains it; the likeliest one nearly always may come."""
 
 from collections.abc import Sequence
 

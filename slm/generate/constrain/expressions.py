@@ -1,0 +1,192 @@
+"""Expressions of a query: which columns they name, and where an aggregate may stand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slm.generate.constrain.names import Reference, RefusedError, Relation, Scope
+from slm.generate.constrain.tokens import TextEnds, Tokens, is_closed, is_word, unquoted
+from slm.generate.constrain.words import AGGREGATES, CONSTANTS, FUNCTIONS, OPENERS, OPERATORS
+
+_CALLS = frozenset(AGGREGATES) | FUNCTIONS.keys()
+# `|` and `!` are the beginnings of operators.
+_SYMBOLS = frozenset(["+", "-", "*", "/", "%", "|", "||", "<", "<=", ">", ">=", "=", "==", "!", "!=", "<>"])
+
+# Reads a query inside an expression: the SELECT that it stands in, how many columns it must have.
+Subquery = Callable[[Scope | None, int | None], Relation]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an expression stands. `inside` an aggregate, all columns are those of its own SELECT."""
+
+    scope: Scope
+    aggregates: bool
+    inside: bool = False
+
+
+class Expressions:
+    """Reads expressions from `tokens`; raises RefusedError, TextEnds or WordCut where it cannot go on."""
+
+    def __init__(self, tokens: Tokens, subquery: Subquery, *, double_quoted_text: bool) -> None:
+        """`double_quoted_text`: whether "x" may be a text where no column is called x."""
+        self._tokens = tokens
+        self._subquery = subquery
+        self._double_quoted_text = double_quoted_text
+
+    def expression(self, place: Place) -> None:
+        """Operands and what stands between them; their order of evaluation does not matter here."""
+        tokens = self._tokens
+        self._operand(place)
+        while True:
+            word = tokens.peek()
+            if word in _SYMBOLS or word in OPERATORS or word == "is":
+                tokens.at += 1
+                self._operand(place)
+            elif word == "not":
+                tokens.at += 1
+            elif word == "in":
+                tokens.at += 1
+                tokens.expect("(")
+                self._bracket(place)
+            else:
+                return
+
+    def _bracket(self, place: Place) -> None:
+        """A query with one column, or expressions; behind the opening bracket."""
+        if self._tokens.at != self._tokens.cut and self._tokens.name() == "select":
+            self._subquery(place.scope, 1)
+        else:
+            self.expression(place)
+            while self._tokens.take(","):
+                self.expression(place)
+        self._tokens.expect(")")
+
+    def _operand(self, place: Place) -> None:
+        tokens = self._tokens
+        while tokens.begins("not", "+", "-"):
+            pass
+        word = tokens.name()
+        if is_word(word):
+            self._word(word, place)
+        elif word[0] == '"':
+            self._quoted_name(word, place)
+        elif word == "(":
+            tokens.at += 1
+            self._bracket(place)
+        elif word[0] == "'" or word.replace(".", "", 1).isdigit():
+            tokens.at += 1
+        else:
+            raise RefusedError
+
+    def _word(self, word: str, place: Place) -> None:
+        """A keyword that begins an operand, a call, or a name."""
+        tokens = self._tokens
+        following = tokens.ahead()
+        if tokens.at == tokens.cut:
+            self._cut_word(word, place)
+        elif following == ".":
+            self._column_of(word, place)
+        elif word in _CALLS and following == "(":
+            self._call(word, place)
+        elif word in ("case", "cast", "exists"):
+            tokens.at += 1
+            {"case": self._cases, "cast": self._cast, "exists": self._exists}[word](place)
+        elif word in CONSTANTS or (following is None and word in _CALLS):
+            tokens.at += 1
+        else:
+            tokens.at += 1
+            self._refer(Reference(word, inside=place.inside), place)
+
+    def _cut_word(self, start: str, place: Place) -> None:
+        """The text ends within a word where an operand begins. Raises TextEnds or RefusedError."""
+        calls = _CALLS if place.aggregates else FUNCTIONS
+        if any(word.startswith(start) for word in OPENERS) or any(call.startswith(start) for call in calls):
+            raise TextEnds
+        if place.scope.completes(start) or place.scope.completes_table(start):
+            raise TextEnds
+        raise RefusedError
+
+    def _refer(self, reference: Reference, place: Place) -> None:
+        place.scope.refer(reference)
+        if not place.aggregates and place.scope.names_aggregate(reference):
+            raise RefusedError
+
+    def _column_of(self, table: str, place: Place) -> None:
+        """A column behind the name of its table."""
+        tokens = self._tokens
+        if not place.scope.knows_table(table):
+            raise RefusedError
+        tokens.at += 2
+        column = tokens.name()
+        if tokens.at == tokens.cut or (column[0] == '"' and not is_closed(column)):
+            if place.scope.completes(column.lstrip('"'), table):
+                raise TextEnds
+            raise RefusedError
+        tokens.at += 1
+        place.scope.refer(Reference(unquoted(column), table, inside=place.inside))
+
+    def _quoted_name(self, word: str, place: Place) -> None:
+        """A column or a table in double quotes, or a text."""
+        tokens, scope = self._tokens, place.scope
+        if not is_closed(word):
+            if self._double_quoted_text or scope.completes(word[1:]) or scope.completes_table(word[1:]):
+                raise TextEnds
+            raise RefusedError
+        name = unquoted(word)
+        if tokens.ahead() == ".":
+            self._column_of(name, place)
+        elif tokens.ahead() is None and scope.knows_table(name):
+            raise TextEnds
+        else:
+            tokens.at += 1
+            self._refer(Reference(name, inside=place.inside, text=self._double_quoted_text), place)
+
+    def _call(self, name: str, place: Place) -> None:
+        tokens = self._tokens
+        aggregate = name in AGGREGATES
+        if aggregate and not place.aggregates:
+            raise RefusedError
+        tokens.at += 2
+        if aggregate:
+            place.scope.aggregates = True
+            # It sums up rows of its own SELECT, and no other aggregates.
+            place = Place(place.scope, aggregates=False, inside=True)
+        if name == "count" and tokens.begins("*"):
+            tokens.expect(")")
+            return
+        tokens.begins("distinct")
+        self.expression(place)
+        while tokens.take(","):
+            self.expression(place)
+        tokens.expect(")")
+
+    def _cases(self, place: Place) -> None:
+        tokens = self._tokens
+        if not tokens.begins("when"):
+            if tokens.at == tokens.cut and "when".startswith(tokens.name()):
+                raise TextEnds
+            self.expression(place)
+            tokens.expect("when")
+        while True:
+            self.expression(place)
+            tokens.expect("then")
+            self.expression(place)
+            if not tokens.take("when"):
+                break
+        if tokens.take("else"):
+            self.expression(place)
+        tokens.expect("end")
+
+    def _cast(self, place: Place) -> None:
+        tokens = self._tokens
+        tokens.expect("(")
+        self.expression(place)
+        tokens.expect("as")
+        tokens.name()  # the grammar knows the types
+        tokens.at += 1
+        tokens.expect(")")
+
+    def _exists(self, place: Place) -> None:
+        self._tokens.expect("(")
+        self._subquery(place.scope, None)
+        self._tokens.expect(")")

@@ -1,0 +1,97 @@
+"""FROM: the tables and queries that a SELECT takes, their aliases, and how they are joined."""
+
+from collections.abc import Callable
+
+from slm.generate.constrain.expressions import Expressions, Place, Subquery
+from slm.generate.constrain.names import RefusedError, Relation, Scope
+from slm.generate.constrain.tokens import TextEnds, Tokens, is_closed, unquoted
+from slm.generate.constrain.words import JOINS
+
+
+class Sources:
+    """Reads what stands behind FROM, and binds it in `scope`."""
+
+    def __init__(self, tokens: Tokens, expressions: Expressions, subquery: Subquery, scope: Scope) -> None:
+        self._tokens = tokens
+        self._expressions = expressions
+        self._subquery = subquery
+        self._scope = scope
+
+    def read(self, check: Callable[[], None]) -> None:
+        """All tables and their joins; `check` is called with each one. Raises RefusedError, TextEnds or WordCut."""
+        tokens, scope, natural = self._tokens, self._scope, False
+        while True:
+            before = frozenset[str]().union(*(relation.columns for relation in scope.bound.values()))
+            common = before & self._source().columns
+            if natural:
+                scope.merge(common)
+            elif tokens.take("using"):
+                self._using(common)
+            check()
+            scope.check_ambiguous()
+            if tokens.take("on"):
+                self._expressions.expression(Place(scope, aggregates=False))
+            natural = False
+            if tokens.take(","):
+                continue
+            if tokens.peek() not in JOINS:
+                return
+            natural = tokens.take("natural")
+            while not tokens.take("join"):
+                if not tokens.take("left", "outer", "inner", "cross"):
+                    raise RefusedError
+
+    def _source(self) -> Relation:
+        """A table or a query, with its alias; it is bound."""
+        tokens, scope = self._tokens, self._scope
+        name, relation = self._table_or_query()
+        if tokens.take("as"):
+            if tokens.at == tokens.cut:
+                self._cut_alias(tokens.name(), relation)
+            name = tokens.alias()
+        scope.bind(name or f"({len(scope.bound)})", relation)
+        return relation
+
+    def _table_or_query(self) -> tuple[str | None, Relation]:
+        tokens, tables = self._tokens, self._scope.names.tables
+        word = tokens.name()
+        if word == "(":
+            tokens.at += 1
+            relation = self._subquery(self._scope.outer, None)
+            tokens.expect(")")
+            return None, relation
+        if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
+            if any(table.startswith(word.lstrip('"')) for table in tables):
+                raise TextEnds
+            raise RefusedError
+        tokens.at += 1
+        name = unquoted(word)
+        if name not in tables:
+            raise RefusedError
+        return name, tables[name]
+
+    def _cut_alias(self, start: str, relation: Relation) -> None:
+        """The text ends within an alias that may grow. Raises TextEnds or RefusedError."""
+        scope = self._scope
+        waiting = {reference.table for reference in scope.waiting if reference.table}
+        free = start not in scope.bound and scope.fits(start, relation)
+        if free or any(name.startswith(start) and name != start for name in waiting):
+            raise TextEnds
+        raise RefusedError
+
+    def _using(self, common: frozenset[str]) -> None:
+        tokens = self._tokens
+        tokens.expect("(")
+        while True:
+            word = tokens.name()
+            if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
+                if any(column.startswith(word.lstrip('"')) for column in common):
+                    raise TextEnds
+                raise RefusedError
+            if unquoted(word) not in common:
+                raise RefusedError
+            self._scope.merge([unquoted(word)])
+            tokens.at += 1
+            if not tokens.take(","):
+                break
+        tokens.expect(")")
