@@ -109,12 +109,12 @@ def coverage(ref: str) -> dict[str, object]:
 
 
 def walk(database: Database, dice: random.Random) -> tuple[str | None, float]:
-    """A random query (None where it grew too long), and the mean seconds that one byte took."""
+    """A random query (None where it grew too long, the beginning where nothing could follow), and the mean seconds that one byte took."""
     matcher, text, began = database.matcher(), b"", time.perf_counter()
     while len(text) < _LONGEST:
         chosen = next(_allowed(database, matcher, text, dice), None)
         if chosen is None:
-            raise AssertionError(f"nothing may follow {text.decode()!r}")
+            return f"{text.decode()} (nothing may follow)", 0.0
         if chosen == _END:
             return text.decode(), (time.perf_counter() - began) / len(text)
         matcher.consume_token(chosen)
@@ -125,9 +125,11 @@ def walk(database: Database, dice: random.Random) -> tuple[str | None, float]:
 def _allowed(database: Database, matcher: LLMatcher, text: bytes, dice: random.Random) -> Iterator[int]:
     """What may come next, in random order, but the end first half of the time, and brackets and commas late."""
     bits = matcher.compute_bitmask()
-    tokens = [token for token in range(_END + 1) if bits[token // 8] >> token % 8 & 1 and (token < 128 or token == _END)]
+    tokens = [
+        token for token in range(_END + 1) if bits[token // 8] >> token % 8 & 1 and (token < 128 or token == _END)
+    ]
     late = len(text) > _LONGEST // 4
-    weight = {token: dice.random() + (token in b"(,+-*/%|'\"" and late) - (token == _END) for token in tokens}
+    weight = {token: dice.random() + (chr(token) in "(,+-*/%|'\"" and late) - (token == _END) for token in tokens}
     for token in sorted(tokens, key=weight.__getitem__):
         shown = text if token == _END else text + bytes([token])
         if database.scope.viable(shown.decode(), finished=token == _END):

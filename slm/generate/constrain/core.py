@@ -36,8 +36,6 @@ class Core:
         """From SELECT to the end of WHERE. Raises RefusedError, TextEnds or WordCut."""
         tokens, scope = self._tokens, self.scope
         if not tokens.begins("select"):
-            if tokens.at == tokens.cut or tokens.at == tokens.end:
-                tokens.peek()
             raise RefusedError
         tokens.begins("distinct", "all")
         self._items()

@@ -35,25 +35,35 @@ class Expressions:
 
     def expression(self, place: Place) -> None:
         """Operands and what stands between them; their order of evaluation does not matter here."""
-        tokens = self._tokens
+        tokens, previous = self._tokens, ""
         self._operand(place)
         while True:
             word = tokens.peek()
-            if word in _SYMBOLS or word in OPERATORS or word == "is":
+            if word == "not":
+                tokens.at += 1
+                word = tokens.peek()
+                if word not in ("in", "between", "like", "glob"):
+                    raise RefusedError
+            if word in _SYMBOLS or word in OPERATORS or (word == "escape" and previous == "like"):
                 tokens.at += 1
                 self._operand(place)
-            elif word == "not":
+            elif word == "is":
                 tokens.at += 1
+                tokens.begins("not")
+                if not tokens.begins("null"):
+                    raise RefusedError
             elif word == "in":
                 tokens.at += 1
                 tokens.expect("(")
                 self._bracket(place)
             else:
                 return
+            previous = word
 
     def _bracket(self, place: Place) -> None:
         """A query with one column, or expressions; behind the opening bracket."""
-        if self._tokens.at != self._tokens.cut and self._tokens.name() == "select":
+        if self._tokens.begins("select"):
+            self._tokens.at -= 1
             self._subquery(place.scope, 1)
         else:
             self.expression(place)
@@ -163,8 +173,6 @@ class Expressions:
     def _cases(self, place: Place) -> None:
         tokens = self._tokens
         if not tokens.begins("when"):
-            if tokens.at == tokens.cut and "when".startswith(tokens.name()):
-                raise TextEnds
             self.expression(place)
             tokens.expect("when")
         while True:

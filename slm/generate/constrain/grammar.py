@@ -7,7 +7,7 @@ has a column, which alias is bound where) `scope` decides, and also where words 
 import re
 from collections.abc import Iterable
 
-from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS
+from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS, LONGEST_WORD, RESERVED
 from slm.sql.schema import Schema, quoted
 
 # Joins compare columns. Where the tables do not have all columns yet, an answer could not end, and a model that cannot
@@ -16,10 +16,11 @@ from slm.sql.schema import Schema, quoted
 # schema's names make sense, and for all that follows, where aliases and names of derived tables may be meant, too.
 _EXPRESSIONS = r"""
 expr%s: term%s (OPERATOR term%s | tail%s)*
+sum%s: term%s (ARITHMETIC term%s)*
 tail%s: "IS"i "NOT"i? "NULL"i
     | "NOT"i? "IN"i "(" (select | expr%s ("," expr%s)*) ")"
-    | "NOT"i? "BETWEEN"i expr%s
-    | "NOT"i? ("LIKE"i | "GLOB"i) expr%s ("ESCAPE"i TEXT)?
+    | "NOT"i? "BETWEEN"i sum%s "AND"i sum%s
+    | "NOT"i? ("LIKE"i sum%s ("ESCAPE"i TEXT)? | "GLOB"i sum%s)
 term%s: (SIGN | "NOT"i)? (NUMBER | TEXT | CONSTANT | name%s | call%s | cases%s
     | "CAST"i "(" expr%s "AS"i TYPE ")"
     | "EXISTS"i "(" select ")"
@@ -38,14 +39,15 @@ item: "*" | (TABLE | FORWARD) "." "*" | expr_list ("AS"i WORD)?
 from: "FROM"i source ("," source | join)* ("WHERE"i expr)? group?
 join: ("NATURAL"i | "CROSS"i)? "JOIN"i source | ("LEFT"i "OUTER"i? | "INNER"i)? "JOIN"i source constraint?
 constraint: "ON"i test (CONJUNCTION test)* | "USING"i "(" COLUMN ("," COLUMN)* ")"
-test: "(" test (CONJUNCTION test)* ")" | (NUMBER | TEXT | name | call) (COMPARISON (NUMBER | TEXT | name | call) | tail)
+test: term (COMPARISON term | tail)*
 source: (TABLE | "(" select ")") ("AS"i WORD)?
 group: "GROUP"i "BY"i expr ("," expr)* ("HAVING"i expr)?
 order: "ORDER"i "BY"i expr ("ASC"i | "DESC"i)? ("," expr ("ASC"i | "DESC"i)?)*
 limit: "LIMIT"i COUNT (("OFFSET"i | ",") COUNT)?
 name_list: ((TABLE | FORWARD) ".")? COLUMN
 name: (TABLE | WORD) "." (COLUMN | WORD) | COLUMN | WORD
-OPERATOR: /\|\||[+\-*\/%]/ | COMPARISON | CONJUNCTION
+OPERATOR: ARITHMETIC | COMPARISON | CONJUNCTION
+ARITHMETIC: /\|\||[+\-*\/%]/
 COMPARISON: /<=|>=|<>|!=|==|[=<>]/
 CONJUNCTION: /(?i:and|or)/
 SIGN: /[+\-]/
@@ -53,7 +55,6 @@ CONSTANT: /(?i:null|current_date|current_time|current_timestamp)/
 TYPE: /(?i:integer|int|real|float|text|numeric)/
 COUNT: /[0-9]{1,6}/
 NUMBER: /[0-9]{1,15}(\.[0-9]{1,15})?/
-WORD: /[A-Za-z_][A-Za-z0-9_]{0,39}/
 %ignore / /
 """
 
@@ -74,7 +75,8 @@ def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
             expressions.replace("%s", ""),
             expressions.replace("%s", "_list"),
             f"TEXT: /{text}/\n",
-            f"FORWARD: /{FORWARD_ALIAS}/\n",
+            f"WORD: /[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_WORD - 1}}}/ & ~/(?i:{'|'.join(RESERVED)})/\n",
+            f"FORWARD: /{FORWARD_ALIAS}/ & ~/(?i:{'|'.join(RESERVED)})/\n",
             f"TABLE: /(?i:{_names(tables)})/\n",
             f"COLUMN: /(?i:{_names(columns)})/\n",
         ]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slm.generate.constrain.words import is_forward_alias
+from slm.generate.constrain.words import begins_forward_alias, is_forward_alias
 from slm.sql.schema import Schema
 
 
@@ -140,7 +140,7 @@ class Scope:
         if any(name.startswith(start) for name in self.bound) or (self.outer and self.outer.completes_table(start)):
             return True
         return not self.opened and (
-            is_forward_alias(start) or any(name.startswith(start) for name in self.names.tables)
+            begins_forward_alias(start) or any(name.startswith(start) for name in self.names.tables)
         )
 
     def _awaits(self, reference: Reference) -> bool:

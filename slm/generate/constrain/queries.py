@@ -20,10 +20,6 @@ class Queries:
     def statement(self) -> None:
         """The whole text."""
         tokens = self._tokens
-        if tokens.at == tokens.cut:
-            if "select".startswith(tokens.name()):
-                raise TextEnds
-            raise RefusedError
         self.query(None, None)
         tokens.take(";")
         tokens.expect(END)
@@ -44,14 +40,10 @@ class Queries:
             else:
                 self._terms(first, order=True)
         if tokens.take("limit"):
-            self._count()
+            tokens.number()
             if tokens.take("offset", ","):
-                self._count()
+                tokens.number()
         return first.relation
-
-    def _count(self) -> None:
-        self._tokens.peek()
-        self._tokens.at += 1
 
     def _core(self, outer: Scope | None, width: int | None) -> Core:
         core = Core(self._tokens, self._expressions, self.query, Scope(self._names, outer), width)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from slm.generate.constrain.expressions import Expressions, Place, Subquery
 from slm.generate.constrain.names import RefusedError, Relation, Scope
 from slm.generate.constrain.tokens import TextEnds, Tokens, is_closed, unquoted
-from slm.generate.constrain.words import JOINS
+from slm.generate.constrain.words import JOINS, LONGEST_WORD
 
 
 class Sources:
@@ -19,27 +19,28 @@ class Sources:
 
     def read(self, check: Callable[[], None]) -> None:
         """All tables and their joins; `check` is called with each one. Raises RefusedError, TextEnds or WordCut."""
-        tokens, scope, natural = self._tokens, self._scope, False
+        tokens, scope, join = self._tokens, self._scope, ","
         while True:
             before = frozenset[str]().union(*(relation.columns for relation in scope.bound.values()))
             common = before & self._source().columns
-            if natural:
+            if join == "natural":
                 scope.merge(common)
-            elif tokens.take("using"):
+            constrained = join in ("join", "left", "inner")
+            merging = constrained and tokens.take("using")
+            if merging:
                 self._using(common)
             check()
             scope.check_ambiguous()
-            if tokens.take("on"):
+            if constrained and not merging and tokens.take("on"):
                 self._expressions.expression(Place(scope, aggregates=False))
-            natural = False
-            if tokens.take(","):
-                continue
-            if tokens.peek() not in JOINS:
+            join = tokens.peek()
+            if join not in JOINS:
                 return
-            natural = tokens.take("natural")
-            while not tokens.take("join"):
-                if not tokens.take("left", "outer", "inner", "cross"):
-                    raise RefusedError
+            tokens.at += 1
+            if join == "left":
+                tokens.take("outer")
+            if join not in ("join", ","):
+                tokens.expect("join")
 
     def _source(self) -> Relation:
         """A table or a query, with its alias; it is bound."""
@@ -74,6 +75,8 @@ class Sources:
         """The text ends within an alias that may grow. Raises TextEnds or RefusedError."""
         scope = self._scope
         waiting = {reference.table for reference in scope.waiting if reference.table}
+        if len(start) > LONGEST_WORD:
+            raise RefusedError
         free = start not in scope.bound and scope.fits(start, relation)
         if free or any(name.startswith(start) and name != start for name in waiting):
             raise TextEnds

@@ -3,10 +3,10 @@
 import re
 
 from slm.generate.constrain.names import RefusedError
-from slm.sql.schema import quoted
+from slm.generate.constrain.words import LONGEST_WORD, RESERVED
 
 # Not a tokenizer of sqlglot's, because text ends anywhere here, also within a literal, and this runs for every token.
-_TOKEN = re.compile(r"""[^\W\d][\w$]*|\d[\w.]*|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\s\s+|\|\||[<>=!]=|<>|[^\s\w]""")
+_TOKEN = re.compile(r"""[^\W\d][\w$]*|\d[\w.]*|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\s\s+|--|\|\||[<>=!]=|<>|[^\s\w]""")
 # Behind the last token of a finished text.
 END = ""
 
@@ -55,10 +55,20 @@ class Tokens:
 
     def begins(self, *wanted: str) -> bool:
         """Step over the next word, where a name could stand as well, if it is one of these."""
-        if self.at < self.end and self.at != self.cut and self.tokens[self.at] in wanted:
+        word = self.name()
+        if self.at == self.cut:
+            if any(each.startswith(word) for each in wanted):
+                raise TextEnds
+        elif word in wanted:
             self.at += 1
             return True
         return False
+
+    def number(self) -> None:
+        """Step over a whole number. Raises RefusedError for anything else."""
+        if not self.name().isdigit():
+            raise RefusedError
+        self.at += 1
 
     def name(self) -> str:
         """The next token, where a name can stand. Raises TextEnds."""
@@ -74,9 +84,11 @@ class Tokens:
     def alias(self) -> str:
         """Step over an alias. Raises RefusedError for a word that SQLite would want quoted."""
         word = self.name()
+        if not is_word(word) or len(word) > LONGEST_WORD:
+            raise RefusedError
         if self.at == self.cut:
             raise TextEnds
-        if not is_word(word) or quoted(word) != word:
+        if word in RESERVED:
             raise RefusedError
         self.at += 1
         return word

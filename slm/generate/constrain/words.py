@@ -2,6 +2,10 @@
 
 import re
 
+import apsw
+
+from slm.sql.schema import quoted
+
 AGGREGATES = ("count", "sum", "avg", "min", "max", "total", "group_concat")
 
 # How many arguments each scalar function takes: at least, at most.
@@ -13,18 +17,23 @@ FUNCTIONS = {
 }  # fmt: skip
 
 SET_OPERATIONS = frozenset({"union", "intersect", "except"})
-JOINS = frozenset({"join", "inner", "left", "cross", "natural"})
+JOINS = frozenset({",", "join", "inner", "left", "cross", "natural"})
 # What may stand between two operands.
-OPERATORS = frozenset({"and", "or", "like", "glob", "between", "escape"})
-# What may stand where an operand is expected, beside names, functions, literals and brackets.
+OPERATORS = frozenset({"and", "or", "like", "glob", "between"})
 CONSTANTS = frozenset({"null", "current_date", "current_time", "current_timestamp"})
-OPENERS = CONSTANTS | {"all", "case", "cast", "distinct", "exists", "not", "select"}
+# What may stand where an operand is expected, beside names, functions, literals and brackets.
+OPENERS = CONSTANTS | {"case", "cast", "exists"}
 # What may follow an operand, a table or an alias; a word that is cut short there is one of these.
 FOLLOWERS = tuple(
-    OPERATORS | SET_OPERATIONS | JOINS
-    | {"all", "as", "asc", "by", "desc", "else", "end", "from", "group", "having", "in", "is", "limit", "not", "offset"}
-    | {"on", "order", "outer", "select", "then", "using", "when", "where"}
+    OPERATORS | SET_OPERATIONS | (JOINS - {","})
+    | {"as", "asc", "by", "desc", "else", "end", "escape", "from", "group", "having", "in", "is", "limit", "not"}
+    | {"offset", "on", "order", "outer", "select", "then", "using", "when", "where"}
 )  # fmt: skip
+# Words that SQLite takes for no name unless they are quoted.
+RESERVED = tuple(sorted(word.lower() for word in apsw.keywords if quoted(word) != word))
+# An alias has no more characters.
+LONGEST_WORD = 40
+
 # A qualifier in a list of results, where the tables are still to come: T1, t2, a, emp2, x.
 FORWARD_ALIAS = "[A-Za-z]{1,2}[0-9]{0,2}"
 _FORWARD = re.compile(FORWARD_ALIAS)
@@ -32,4 +41,9 @@ _FORWARD = re.compile(FORWARD_ALIAS)
 
 def is_forward_alias(word: str) -> bool:
     """Whether a table that is still to come may be meant by this name."""
-    return _FORWARD.fullmatch(word) is not None
+    return begins_forward_alias(word) and word not in RESERVED
+
+
+def begins_forward_alias(start: str) -> bool:
+    """Whether such a name may begin so."""
+    return _FORWARD.fullmatch(start) is not None
