@@ -1,6 +1,6 @@
 """Expressions of a query: which columns they name, and where an aggregate may stand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from slm.generate.constrain.names import Reference, RefusedError, Relation, Scope
@@ -22,6 +22,11 @@ class Place:
     scope: Scope
     aggregates: bool
     inside: bool = False
+
+
+def _calls(place: Place) -> Iterable[str]:
+    """The functions that may be called there."""
+    return _CALLS if place.aggregates else FUNCTIONS
 
 
 class Expressions:
@@ -73,8 +78,7 @@ class Expressions:
 
     def _operand(self, place: Place) -> None:
         tokens = self._tokens
-        while tokens.begins("not", "+", "-"):
-            pass
+        tokens.begins("not", "+", "-")
         word = tokens.name()
         if is_word(word):
             self._word(word, place)
@@ -101,7 +105,7 @@ class Expressions:
         elif word in ("case", "cast", "exists"):
             tokens.at += 1
             {"case": self._cases, "cast": self._cast, "exists": self._exists}[word](place)
-        elif word in CONSTANTS or (following is None and word in _CALLS):
+        elif word in CONSTANTS or (following is None and word in _calls(place)):
             tokens.at += 1
         else:
             tokens.at += 1
@@ -109,8 +113,7 @@ class Expressions:
 
     def _cut_word(self, start: str, place: Place) -> None:
         """The text ends within a word where an operand begins. Raises TextEnds or RefusedError."""
-        calls = _CALLS if place.aggregates else FUNCTIONS
-        if any(word.startswith(start) for word in OPENERS) or any(call.startswith(start) for call in calls):
+        if any(word.startswith(start) for word in (*OPENERS, *_calls(place))):
             raise TextEnds
         if place.scope.completes(start) or place.scope.completes_table(start):
             raise TextEnds
@@ -129,7 +132,7 @@ class Expressions:
         tokens.at += 2
         column = tokens.name()
         if tokens.at == tokens.cut or (column[0] == '"' and not is_closed(column)):
-            if place.scope.completes(column.lstrip('"'), table):
+            if place.scope.completes(column, table):
                 raise TextEnds
             raise RefusedError
         tokens.at += 1
@@ -139,7 +142,7 @@ class Expressions:
         """A column or a table in double quotes, or a text."""
         tokens, scope = self._tokens, place.scope
         if not is_closed(word):
-            if self._double_quoted_text or scope.completes(word[1:]) or scope.completes_table(word[1:]):
+            if self._double_quoted_text or scope.completes(word) or scope.completes_table(word):
                 raise TextEnds
             raise RefusedError
         name = unquoted(word)
@@ -164,7 +167,8 @@ class Expressions:
         if name == "count" and tokens.begins("*"):
             tokens.expect(")")
             return
-        tokens.begins("distinct")
+        if aggregate:
+            tokens.begins("distinct")
         self.expression(place)
         while tokens.take(","):
             self.expression(place)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from slm.generate.constrain.words import begins_forward_alias, is_forward_alias
-from slm.sql.schema import Schema
+from slm.sql.schema import Schema, quoted
 
 
 class RefusedError(Exception):
@@ -28,6 +28,13 @@ class Reference:
     table: str | None = None
     inside: bool = False
     text: bool = False
+
+
+def begins(name: str, start: str) -> bool:
+    """Whether a name may be written so that it begins with `start`, which may open a double quote."""
+    if start[:1] == '"':
+        return name.startswith(start[1:])
+    return name.startswith(start) and quoted(name) == name
 
 
 class Names:
@@ -101,11 +108,10 @@ class Scope:
         """NATURAL and USING make one column of two."""
         self.merged.update(columns)
 
-    def check_ambiguous(self) -> None:
-        """Raises RefusedError if two tables have a column that is named without its table."""
-        for waiting in self.waiting:
-            if not waiting.table and self._count(waiting) > 1:
-                raise RefusedError
+    def is_ambiguous(self, joining: Relation | None = None) -> bool:
+        """Whether two tables, with one that is `joining`, have a column that is named without its table."""
+        more = joining.columns if joining else ()
+        return any(not each.table and self._count(each) + (each.column in more) > 1 for each in self.waiting)
 
     def close(self) -> None:
         """No further table comes. Raises RefusedError if something still waits that nothing outside can be."""
@@ -128,19 +134,18 @@ class Scope:
     def completes(self, start: str, table: str | None = None) -> bool:
         """Whether some column begins with `start` and would be taken."""
         if not self.opened and table is None:
-            return any(column.startswith(start) for column in self.names.columns)
+            return any(begins(column, start) for column in self.names.columns)
         return any(
-            column.startswith(start)
-            and (self.resolves(reference := Reference(column, table)) or self._awaits(reference))
+            begins(column, start) and (self.resolves(reference := Reference(column, table)) or self._awaits(reference))
             for column in self._visible(table)
         )
 
     def completes_table(self, start: str) -> bool:
         """Whether some table that may be asked for a column has a name that begins with `start`."""
-        if any(name.startswith(start) for name in self.bound) or (self.outer and self.outer.completes_table(start)):
+        if any(begins(name, start) for name in self.bound) or (self.outer and self.outer.completes_table(start)):
             return True
         return not self.opened and (
-            begins_forward_alias(start) or any(name.startswith(start) for name in self.names.tables)
+            begins_forward_alias(start) or any(begins(name, start) for name in self.names.tables)
         )
 
     def _awaits(self, reference: Reference) -> bool:

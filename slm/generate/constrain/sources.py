@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from slm.generate.constrain.expressions import Expressions, Place, Subquery
-from slm.generate.constrain.names import RefusedError, Relation, Scope
+from slm.generate.constrain.names import RefusedError, Relation, Scope, begins
 from slm.generate.constrain.tokens import TextEnds, Tokens, is_closed, unquoted
 from slm.generate.constrain.words import JOINS, LONGEST_WORD
 
@@ -22,15 +22,16 @@ class Sources:
         tokens, scope, join = self._tokens, self._scope, ","
         while True:
             before = frozenset[str]().union(*(relation.columns for relation in scope.bound.values()))
-            common = before & self._source().columns
+            constrained = join in ("join", "left", "inner")
+            common = before & self._source(mergeable=constrained or join == "natural").columns
             if join == "natural":
                 scope.merge(common)
-            constrained = join in ("join", "left", "inner")
-            merging = constrained and tokens.take("using")
+            merging = constrained and bool(common) and tokens.take("using")
             if merging:
                 self._using(common)
             check()
-            scope.check_ambiguous()
+            if scope.is_ambiguous():
+                raise RefusedError
             if constrained and not merging and tokens.take("on"):
                 self._expressions.expression(Place(scope, aggregates=False))
             join = tokens.peek()
@@ -42,10 +43,12 @@ class Sources:
             if join not in ("join", ","):
                 tokens.expect("join")
 
-    def _source(self) -> Relation:
-        """A table or a query, with its alias; it is bound."""
+    def _source(self, *, mergeable: bool) -> Relation:
+        """A table or a query, with its alias; it is bound. Without merging, no column may become ambiguous."""
         tokens, scope = self._tokens, self._scope
-        name, relation = self._table_or_query()
+        name, relation = self._table_or_query(mergeable=mergeable)
+        if not mergeable and scope.is_ambiguous(relation):
+            raise RefusedError
         if tokens.take("as"):
             if tokens.at == tokens.cut:
                 self._cut_alias(tokens.name(), relation)
@@ -53,7 +56,7 @@ class Sources:
         scope.bind(name or f"({len(scope.bound)})", relation)
         return relation
 
-    def _table_or_query(self) -> tuple[str | None, Relation]:
+    def _table_or_query(self, *, mergeable: bool) -> tuple[str | None, Relation]:
         tokens, tables = self._tokens, self._scope.names.tables
         word = tokens.name()
         if word == "(":
@@ -62,7 +65,8 @@ class Sources:
             tokens.expect(")")
             return None, relation
         if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
-            if any(table.startswith(word.lstrip('"')) for table in tables):
+            begun = (relation for table, relation in tables.items() if begins(table, word))
+            if any(mergeable or not self._scope.is_ambiguous(relation) for relation in begun):
                 raise TextEnds
             raise RefusedError
         tokens.at += 1
@@ -88,7 +92,7 @@ class Sources:
         while True:
             word = tokens.name()
             if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
-                if any(column.startswith(word.lstrip('"')) for column in common):
+                if any(begins(column, word) for column in common):
                     raise TextEnds
                 raise RefusedError
             if unquoted(word) not in common:
