@@ -34,7 +34,7 @@ class _Bytes:
 
     eos_token_id = _END
     bos_token_id = None
-    tokens = tuple(bytes([value]) for value in range(256)) + (b"<end>",)
+    tokens = (*(bytes([value]) for value in range(256)), b"<end>")
     special_token_ids = (_END,)
 
     def __call__(self, text: bytes) -> list[int]:
@@ -109,7 +109,7 @@ def coverage(ref: str) -> dict[str, object]:
 
 
 def walk(database: Database, dice: random.Random) -> tuple[str | None, float]:
-    """A random query (None where it grew too long, the beginning where nothing could follow), and the mean seconds that one byte took."""
+    """A random query, None where it grew too long, or a beginning that nothing may follow; mean seconds of a byte."""
     matcher, text, began = database.matcher(), b"", time.perf_counter()
     while len(text) < _LONGEST:
         chosen = next(_allowed(database, matcher, text, dice), None)

@@ -57,7 +57,9 @@ class SqlChooser:
 
     def accept(self, token: int) -> bool:
         """Take this token if it may be next."""
-        if self._matcher.validate_tokens([token]) != 1 or not self._keeps(token):
+        ends = token == self._end_id
+        allowed = self._matcher.is_accepting() if ends else self._matcher.validate_tokens([token]) == 1
+        if not allowed or not self._keeps(token):
             return False
         self._take(token)
         return True

@@ -1,7 +1,7 @@
 """Expressions of a query: which columns they name, and where an aggregate may stand."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slm.generate.constrain.names import Reference, RefusedError, Relation, Scope
 from slm.generate.constrain.tokens import TextEnds, Tokens, is_closed, is_word, unquoted
@@ -10,6 +10,7 @@ from slm.generate.constrain.words import AGGREGATES, CONSTANTS, FUNCTIONS, OPENE
 _CALLS = frozenset(AGGREGATES) | FUNCTIONS.keys()
 # `|` and `!` are the beginnings of operators.
 _SYMBOLS = frozenset(["+", "-", "*", "/", "%", "|", "||", "<", "<=", ">", ">=", "=", "==", "!", "!=", "<>"])
+_JOINING = frozenset(["<", "<=", ">", ">=", "=", "==", "!", "!=", "<>", "and", "or"])
 
 # Reads a query inside an expression: the SELECT that it stands in, how many columns it must have.
 Subquery = Callable[[Scope | None, int | None], Relation]
@@ -17,11 +18,15 @@ Subquery = Callable[[Scope | None, int | None], Relation]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an expression stands. `inside` an aggregate, all columns are those of its own SELECT."""
+    """Where an expression stands.
+
+    `inside` an aggregate, all columns are those of its own SELECT. `joins`: behind ON, where answers only compare.
+    """
 
     scope: Scope
     aggregates: bool
     inside: bool = False
+    joins: bool = False
 
 
 def _calls(place: Place) -> Iterable[str]:
@@ -44,6 +49,8 @@ class Expressions:
         self._operand(place)
         while True:
             word = tokens.peek()
+            if place.joins and word not in _JOINING:
+                return
             if word == "not":
                 tokens.at += 1
                 word = tokens.peek()
@@ -67,6 +74,7 @@ class Expressions:
 
     def _bracket(self, place: Place) -> None:
         """A query with one column, or expressions; behind the opening bracket."""
+        place = replace(place, joins=False)
         if self._tokens.begins("select"):
             self._tokens.at -= 1
             self._subquery(place.scope, 1)
@@ -87,6 +95,8 @@ class Expressions:
         elif word == "(":
             tokens.at += 1
             self._bracket(place)
+        elif word[0] == "'" and word.count("'") % 2:
+            tokens.unclosed()
         elif word[0] == "'" or word.replace(".", "", 1).isdigit():
             tokens.at += 1
         else:
@@ -104,7 +114,7 @@ class Expressions:
             self._call(word, place)
         elif word in ("case", "cast", "exists"):
             tokens.at += 1
-            {"case": self._cases, "cast": self._cast, "exists": self._exists}[word](place)
+            {"case": self._cases, "cast": self._cast, "exists": self._exists}[word](replace(place, joins=False))
         elif word in CONSTANTS or (following is None and word in _calls(place)):
             tokens.at += 1
         else:
@@ -133,7 +143,7 @@ class Expressions:
         column = tokens.name()
         if tokens.at == tokens.cut or (column[0] == '"' and not is_closed(column)):
             if place.scope.completes(column, table):
-                raise TextEnds
+                tokens.unclosed()
             raise RefusedError
         tokens.at += 1
         place.scope.refer(Reference(unquoted(column), table, inside=place.inside))
@@ -143,7 +153,7 @@ class Expressions:
         tokens, scope = self._tokens, place.scope
         if not is_closed(word):
             if self._double_quoted_text or scope.completes(word) or scope.completes_table(word):
-                raise TextEnds
+                tokens.unclosed()
             raise RefusedError
         name = unquoted(word)
         if tokens.ahead() == ".":
@@ -160,6 +170,7 @@ class Expressions:
         if aggregate and not place.aggregates:
             raise RefusedError
         tokens.at += 2
+        place = replace(place, joins=False)
         if aggregate:
             place.scope.aggregates = True
             # It sums up rows of its own SELECT, and no other aggregates.

@@ -39,7 +39,7 @@ item: "*" | (TABLE | FORWARD) "." "*" | expr_list ("AS"i WORD)?
 from: "FROM"i source ("," source | join)* ("WHERE"i expr)? group?
 join: ("NATURAL"i | "CROSS"i)? "JOIN"i source | ("LEFT"i "OUTER"i? | "INNER"i)? "JOIN"i source constraint?
 constraint: "ON"i test (CONJUNCTION test)* | "USING"i "(" COLUMN ("," COLUMN)* ")"
-test: term (COMPARISON term | tail)*
+test: term (COMPARISON term)*
 source: (TABLE | "(" select ")") ("AS"i WORD)?
 group: "GROUP"i "BY"i expr ("," expr)* ("HAVING"i expr)?
 order: "ORDER"i "BY"i expr ("ASC"i | "DESC"i)? ("," expr ("ASC"i | "DESC"i)?)*
@@ -49,15 +49,16 @@ name: (TABLE | WORD) "." (COLUMN | WORD) | COLUMN | WORD
 OPERATOR: ARITHMETIC | COMPARISON | CONJUNCTION
 ARITHMETIC: /\|\||[+\-*\/%]/
 COMPARISON: /<=|>=|<>|!=|==|[=<>]/
-CONJUNCTION: /(?i:and|or)/
+CONJUNCTION: "AND"i | "OR"i
 SIGN: /[+\-]/
-CONSTANT: /(?i:null|current_date|current_time|current_timestamp)/
-TYPE: /(?i:integer|int|real|float|text|numeric)/
+CONSTANT: "NULL"i | "CURRENT_DATE"i | "CURRENT_TIME"i | "CURRENT_TIMESTAMP"i
+TYPE: "INTEGER"i | "INT"i | "REAL"i | "FLOAT"i | "TEXT"i | "NUMERIC"i
 COUNT: /[0-9]{1,6}/
 NUMBER: /[0-9]{1,15}(\.[0-9]{1,15})?/
 %ignore / /
 """
 
+_KEYWORD = re.compile(r'"([A-Z_]+)"i')
 _SINGLE_QUOTED = r"'([^'\x00-\x1f]|''){0,80}'"
 _DOUBLE_QUOTED = r'"([^"\x00-\x1f]|""){0,80}"'
 
@@ -69,18 +70,18 @@ def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
     text = f"{_SINGLE_QUOTED}|{_DOUBLE_QUOTED}" if double_quoted_text else _SINGLE_QUOTED
     calls = "".join(f'    | "{name.upper()}"i "(" {_arguments(*bounds)} ")"\n' for name, bounds in FUNCTIONS.items())
     expressions = _EXPRESSIONS + calls
-    return "".join(
-        [
-            _QUERY,
-            expressions.replace("%s", ""),
-            expressions.replace("%s", "_list"),
-            f"TEXT: /{text}/\n",
-            f"WORD: /[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_WORD - 1}}}/ & ~/(?i:{'|'.join(RESERVED)})/\n",
-            f"FORWARD: /{FORWARD_ALIAS}/ & ~/(?i:{'|'.join(RESERVED)})/\n",
-            f"TABLE: /(?i:{_names(tables)})/\n",
-            f"COLUMN: /(?i:{_names(columns)})/\n",
-        ]
-    )
+    reserved = _any_of(RESERVED)
+    lark = [
+        _QUERY,
+        expressions.replace("%s", ""),
+        expressions.replace("%s", "_list"),
+        f"TEXT: /{text}/\n",
+        f"WORD: /[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_WORD - 1}}}/ & ~/{reserved}/\n",
+        f"FORWARD: /{FORWARD_ALIAS}/ & ~/{reserved}/\n",
+        f"TABLE: /{_any_of(_written(tables))}/\n",
+        f"COLUMN: /{_any_of(_written(columns))}/\n",
+    ]
+    return _KEYWORD.sub(lambda found: f"/{_any_case(found[1])}/", "".join(lark))
 
 
 def _arguments(least: int, most: int) -> str:
@@ -88,7 +89,25 @@ def _arguments(least: int, most: int) -> str:
     return "expr%s" + more
 
 
-def _names(names: Iterable[str]) -> str:
+def _written(names: Iterable[str]) -> set[str]:
     """Each name as it must be written, and in double quotes."""
-    forms = {form for name in names for form in (quoted(name), '"' + name.replace('"', '""') + '"')}
-    return "|".join(re.escape(form).replace("/", r"\/") for form in sorted(forms))
+    return {form for name in names for form in (quoted(name), '"' + name.replace('"', '""') + '"')}
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return "|".join(map(_any_case, sorted(words)))
+
+
+def _any_case(text: str) -> str:
+    """A regular expression for `text` in any case of its ASCII letters, which are those that SQLite sees no case in.
+
+    The flag `i` would also let ſ stand for s.
+    """
+    return "".join(
+        f"[{letter.upper()}{letter.lower()}]" if letter.isascii() and letter.isalpha() else _escaped(letter)
+        for letter in text
+    )
+
+
+def _escaped(letter: str) -> str:
+    return r"\/" if letter == "/" else re.escape(letter)

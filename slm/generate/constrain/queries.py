@@ -77,7 +77,7 @@ class Queries:
         tokens = self._tokens
         if tokens.at == tokens.cut or tokens.name() not in core.scope.labels:
             return False
-        if tokens.at + 1 == tokens.cut and any(word.startswith(str(tokens.ahead())) for word in _AFTER_TERM if word):
+        if tokens.at + 1 == tokens.cut and any(word.startswith(str(tokens.ahead())) for word in _AFTER_TERM):
             raise TextEnds
         return tokens.ahead() is None or tokens.ahead() in _AFTER_TERM
 

@@ -33,7 +33,7 @@ class Sources:
             if scope.is_ambiguous():
                 raise RefusedError
             if constrained and not merging and tokens.take("on"):
-                self._expressions.expression(Place(scope, aggregates=False))
+                self._expressions.expression(Place(scope, aggregates=False, joins=True))
             join = tokens.peek()
             if join not in JOINS:
                 return
@@ -67,7 +67,7 @@ class Sources:
         if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
             begun = (relation for table, relation in tables.items() if begins(table, word))
             if any(mergeable or not self._scope.is_ambiguous(relation) for relation in begun):
-                raise TextEnds
+                tokens.unclosed()
             raise RefusedError
         tokens.at += 1
         name = unquoted(word)
@@ -93,7 +93,7 @@ class Sources:
             word = tokens.name()
             if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
                 if any(begins(column, word) for column in common):
-                    raise TextEnds
+                    tokens.unclosed()
                 raise RefusedError
             if unquoted(word) not in common:
                 raise RefusedError

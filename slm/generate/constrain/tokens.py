@@ -1,14 +1,15 @@
 """The tokens of a query's text so far, of which the last may be a word that is not complete."""
 
 import re
+from typing import Never
 
 from slm.generate.constrain.names import RefusedError
 from slm.generate.constrain.words import LONGEST_WORD, RESERVED
 
 # Not a tokenizer of sqlglot's, because text ends anywhere here, also within a literal, and this runs for every token.
 _TOKEN = re.compile(r"""[^\W\d][\w$]*|\d[\w.]*|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\s\s+|--|\|\||[<>=!]=|<>|[^\s\w]""")
-# Behind the last token of a finished text.
-END = ""
+# Stands behind the last token of a finished text.
+END = "\0"
 
 
 class TextEnds(Exception):
@@ -75,6 +76,10 @@ class Tokens:
         if self.at == self.end:
             raise TextEnds
         return self.tokens[self.at]
+
+    def unclosed(self) -> Never:
+        """The next token goes on behind the end of the text. Raises TextEnds, or RefusedError in a finished text."""
+        raise TextEnds if self.at + 1 == self.end else RefusedError
 
     def ahead(self, distance: int = 1) -> str | None:
         """The token behind the next one, None behind the end."""
