@@ -158,7 +158,7 @@ class Expressions:
         name = unquoted(word)
         if tokens.ahead() == ".":
             self._column_of(name, place)
-        elif tokens.ahead() is None and scope.knows_table(name):
+        elif tokens.ahead() is None and (scope.knows_table(name) or scope.completes(word)):
             raise TextEnds
         else:
             tokens.at += 1

@@ -33,7 +33,7 @@ class Reference:
 def begins(name: str, start: str) -> bool:
     """Whether a name may be written so that it begins with `start`, which may open a double quote."""
     if start[:1] == '"':
-        return name.startswith(start[1:])
+        return name.startswith(start[1:].replace('""', '"'))
     return name.startswith(start) and quoted(name) == name
 
 
