@@ -16,7 +16,7 @@ class Chooser(Protocol):
         ...
 
     def choose(self, ranked: Sequence[int]) -> int:
-        """Take the first of these tokens that may be next, the very first if none may; end if there is none."""
+        """Take the first of these allowed tokens that may be next, the very first if none may; end if there is none."""
         ...
 
 

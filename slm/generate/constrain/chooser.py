@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.hf import from_tokenizer
 
+from slm.errors import JobError
 from slm.generate.constrain.grammar import sql_grammar
 from slm.generate.constrain.scope import SchemaScope
 from slm.sql import Schema
+
+# A vocabulary of 262,144 tokens and a schema of many names need more than the default of a step.
+_LIMITS = LLParserLimits(step_max_items=2_000_000, step_lexer_fuel=5_000_000)
 
 
 class SqlConstraint:
@@ -30,7 +34,7 @@ class SqlConstraint:
         if context not in self._prepared:
             schema, texts = self._schemas[context], self._double_quoted_text
             grammar = LLMatcher.grammar_from_lark(sql_grammar(schema, double_quoted_text=texts))
-            matcher = LLMatcher(self._tokens, grammar)
+            matcher = LLMatcher(self._tokens, grammar, limits=_LIMITS)
             self._prepared[context] = matcher, SchemaScope(schema, double_quoted_text=texts)
         matcher, scope = self._prepared[context]
         return SqlChooser(matcher.deep_copy(), scope.viable, self._tokens.decode_bytes, self._end_id)
@@ -65,8 +69,11 @@ class SqlChooser:
         return True
 
     def allowed(self) -> bytes:
-        """One bit a token, the lowest first: those that the grammar allows."""
-        return self._matcher.compute_bitmask()
+        """One bit a token, the lowest first: those that the grammar allows. Raises JobError if they are too many."""
+        bits = self._matcher.compute_bitmask()
+        if self._matcher.is_error():
+            raise JobError(f"the answer cannot be constrained further: {self._matcher.get_error().splitlines()[0]}")
+        return bits
 
     def choose(self, ranked: Sequence[int]) -> int:
         """Take the first of these tokens, all allowed by the grammar, that keeps the scope; else the very first."""

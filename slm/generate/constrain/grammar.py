@@ -5,9 +5,9 @@ has a column, which alias is bound where) `scope` decides, and also where words 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS, LONGEST_WORD, RESERVED
+from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS, RESERVED
 from slm.sql.schema import Schema, quoted
 
 # Joins compare columns. Where the tables do not have all columns yet, an answer could not end, and a model that cannot
@@ -19,8 +19,8 @@ expr%s: term%s (OPERATOR term%s | tail%s)*
 sum%s: term%s (ARITHMETIC term%s)*
 tail%s: "IS"i "NOT"i? "NULL"i
     | "NOT"i? "IN"i "(" (select | expr%s ("," expr%s)*) ")"
-    | "NOT"i? "BETWEEN"i sum%s "AND"i sum%s
-    | "NOT"i? ("LIKE"i sum%s ("ESCAPE"i TEXT)? | "GLOB"i sum%s)
+    | "NOT"i? "BETWEEN"i sum%s "AND"i term%s
+    | "NOT"i? ("LIKE"i term%s ("ESCAPE"i TEXT)? | "GLOB"i term%s)
 term%s: (SIGN | "NOT"i)? (NUMBER | TEXT | CONSTANT | name%s | call%s | cases%s
     | "CAST"i "(" expr%s "AS"i TYPE ")"
     | "EXISTS"i "(" select ")"
@@ -45,7 +45,7 @@ group: "GROUP"i "BY"i expr ("," expr)* ("HAVING"i expr)?
 order: "ORDER"i "BY"i expr ("ASC"i | "DESC"i)? ("," expr ("ASC"i | "DESC"i)?)*
 limit: "LIMIT"i COUNT (("OFFSET"i | ",") COUNT)?
 name_list: ((TABLE | FORWARD) ".")? COLUMN
-name: (TABLE | WORD) "." (COLUMN | WORD) | COLUMN | WORD
+name: (WORD | QUOTED) ("." (WORD | QUOTED))?
 OPERATOR: ARITHMETIC | COMPARISON | CONJUNCTION
 ARITHMETIC: /\|\||[+\-*\/%]/
 COMPARISON: /<=|>=|<>|!=|==|[=<>]/
@@ -76,7 +76,8 @@ def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
         expressions.replace("%s", ""),
         expressions.replace("%s", "_list"),
         f"TEXT: /{text}/\n",
-        f"WORD: /[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_WORD - 1}}}/ & ~/{reserved}/\n",
+        f"QUOTED: /{_any_of(_quoted([*tables, *columns]))}/\n",
+        f"WORD: /[A-Za-z_][A-Za-z0-9_]*/ & ~/{reserved}/\n",
         f"FORWARD: /{FORWARD_ALIAS}/ & ~/{reserved}/\n",
         f"TABLE: /{_any_of(_written(tables))}/\n",
         f"COLUMN: /{_any_of(_written(columns))}/\n",
@@ -89,9 +90,13 @@ def _arguments(least: int, most: int) -> str:
     return "expr%s" + more
 
 
-def _written(names: Iterable[str]) -> set[str]:
+def _written(names: Sequence[str]) -> set[str]:
     """Each name as it must be written, and in double quotes."""
-    return {form for name in names for form in (quoted(name), '"' + name.replace('"', '""') + '"')}
+    return {quoted(name) for name in names} | _quoted(names)
+
+
+def _quoted(names: Iterable[str]) -> set[str]:
+    return {'"' + name.replace('"', '""') + '"' for name in names}
 
 
 def _any_of(words: Iterable[str]) -> str:

@@ -113,6 +113,10 @@ class Scope:
         more = joining.columns if joining else ()
         return any(not each.table and self._count(each) + (each.column in more) > 1 for each in self.waiting)
 
+    def lacks_column(self) -> bool:
+        """Whether a column is named without its table that no table has so far."""
+        return any(not each.table and not each.text and not self.resolves(each) for each in self.waiting)
+
     def close(self) -> None:
         """No further table comes. Raises RefusedError if something still waits that nothing outside can be."""
         self.opened = self.closed = True

@@ -16,6 +16,7 @@ class Sources:
         self._expressions = expressions
         self._subquery = subquery
         self._scope = scope
+        self._taken: set[str] = set()
 
     def read(self, check: Callable[[], None]) -> None:
         """All tables and their joins; `check` is called with each one. Raises RefusedError, TextEnds or WordCut."""
@@ -49,6 +50,7 @@ class Sources:
         name, relation = self._table_or_query(mergeable=mergeable)
         if not mergeable and scope.is_ambiguous(relation):
             raise RefusedError
+        self._taken.add(name or "")
         if tokens.take("as"):
             if tokens.at == tokens.cut:
                 self._cut_alias(tokens.name(), relation)
@@ -65,15 +67,19 @@ class Sources:
             tokens.expect(")")
             return None, relation
         if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
-            begun = (relation for table, relation in tables.items() if begins(table, word))
-            if any(mergeable or not self._scope.is_ambiguous(relation) for relation in begun):
+            begun = [table for table in tables if begins(table, word) and not self._repeats(table)]
+            if any(mergeable or not self._scope.is_ambiguous(tables[table]) for table in begun):
                 tokens.unclosed()
             raise RefusedError
         tokens.at += 1
         name = unquoted(word)
-        if name not in tables:
+        if name not in tables or self._repeats(name):
             raise RefusedError
         return name, tables[name]
+
+    def _repeats(self, table: str) -> bool:
+        """Whether it is there already while a column waits for another: a model could join it again for ever."""
+        return table in self._taken and self._scope.lacks_column()
 
     def _cut_alias(self, start: str, relation: Relation) -> None:
         """The text ends within an alias that may grow. Raises TextEnds or RefusedError."""

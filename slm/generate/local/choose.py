@@ -15,8 +15,12 @@ def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor
     """Token ids (slots), from logits (slots, vocabulary) and their maxima (slots)."""
     chosen = likeliest.tolist()
     for slot, chooser in enumerate(choosers):
-        if chooser is not None and not chooser.accept(chosen[slot]):
-            chosen[slot] = chooser.choose(_ranked(chooser.allowed(), logits[slot]))
+        if chooser is None or chooser.accept(chosen[slot]):
+            continue
+        near = logits[slot].topk(min(OFFERED, logits.shape[-1])).indices.tolist()[1:]
+        # Which of all tokens are allowed takes far longer than whether a few are.
+        taken = next(filter(chooser.accept, near), None)
+        chosen[slot] = chooser.choose(_ranked(chooser.allowed(), logits[slot])) if taken is None else taken
     return torch.tensor(chosen, device=likeliest.device)
 
 
