@@ -7,7 +7,7 @@ has a column, which alias is bound where) `scope` decides, and also where words 
 import re
 from collections.abc import Iterable, Sequence
 
-from slm.generate.constrain.words import FORWARD_ALIAS, FUNCTIONS, RESERVED
+from slm.generate.constrain.words import ALIAS, FORWARD_ALIAS, FUNCTIONS, RESERVED
 from slm.sql.schema import Schema, quoted
 
 # Joins compare columns. Where the tables do not have all columns yet, an answer could not end, and a model that cannot
@@ -35,12 +35,12 @@ _QUERY = r"""
 start: select ";"?
 select: core (("UNION"i "ALL"i? | "INTERSECT"i | "EXCEPT"i) core)* order? limit?
 core: "SELECT"i ("DISTINCT"i | "ALL"i)? item ("," item)* from?
-item: "*" | (TABLE | FORWARD) "." "*" | expr_list ("AS"i WORD)?
+item: "*" | (TABLE | FORWARD) "." "*" | expr_list ("AS"i ALIAS)?
 from: "FROM"i source ("," source | join)* ("WHERE"i expr)? group?
 join: ("NATURAL"i | "CROSS"i)? "JOIN"i source | ("LEFT"i "OUTER"i? | "INNER"i)? "JOIN"i source constraint?
 constraint: "ON"i test (CONJUNCTION test)* | "USING"i "(" COLUMN ("," COLUMN)* ")"
-test: term (COMPARISON term)*
-source: (TABLE | "(" select ")") ("AS"i WORD)?
+test: term (COMPARISON term)?
+source: (TABLE | "(" select ")") ("AS"i ALIAS)?
 group: "GROUP"i "BY"i expr ("," expr)* ("HAVING"i expr)?
 order: "ORDER"i "BY"i expr ("ASC"i | "DESC"i)? ("," expr ("ASC"i | "DESC"i)?)*
 limit: "LIMIT"i COUNT (("OFFSET"i | ",") COUNT)?
@@ -78,6 +78,7 @@ def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
         f"TEXT: /{text}/\n",
         f"QUOTED: /{_any_of(_quoted([*tables, *columns]))}/\n",
         f"WORD: /[A-Za-z_][A-Za-z0-9_]*/ & ~/{reserved}/\n",
+        f"ALIAS: /{ALIAS}/ & ~/{reserved}/\n",
         f"FORWARD: /{FORWARD_ALIAS}/ & ~/{reserved}/\n",
         f"TABLE: /{_any_of(_written(tables))}/\n",
         f"COLUMN: /{_any_of(_written(columns))}/\n",

@@ -113,9 +113,12 @@ class Scope:
         more = joining.columns if joining else ()
         return any(not each.table and self._count(each) + (each.column in more) > 1 for each in self.waiting)
 
-    def lacks_column(self) -> bool:
-        """Whether a column is named without its table that no table has so far."""
-        return any(not each.table and not each.text and not self.resolves(each) for each in self.waiting)
+    def helps(self, relation: Relation) -> bool:
+        """Whether nothing waits for further tables, or something that does could be one of this one's columns."""
+        lacking = [each for each in self.waiting if not each.text and not self.resolves(each)]
+        return not lacking or any(
+            each.column in relation.columns and (not each.table or self.fits(each.table, relation)) for each in lacking
+        )
 
     def close(self) -> None:
         """No further table comes. Raises RefusedError if something still waits that nothing outside can be."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from slm.generate.constrain.expressions import Expressions, Place, Subquery
 from slm.generate.constrain.names import RefusedError, Relation, Scope, begins
 from slm.generate.constrain.tokens import TextEnds, Tokens, is_closed, unquoted
-from slm.generate.constrain.words import JOINS, LONGEST_WORD
+from slm.generate.constrain.words import JOINS, is_alias
 
 
 class Sources:
@@ -67,27 +67,32 @@ class Sources:
             tokens.expect(")")
             return None, relation
         if tokens.at == tokens.cut or (word[0] == '"' and not is_closed(word)):
-            begun = [table for table in tables if begins(table, word) and not self._repeats(table)]
+            begun = [table for table in tables if begins(table, word) and not self._misleads(table)]
             if any(mergeable or not self._scope.is_ambiguous(tables[table]) for table in begun):
                 tokens.unclosed()
             raise RefusedError
         tokens.at += 1
         name = unquoted(word)
-        if name not in tables or self._repeats(name):
+        if name not in tables or self._misleads(name):
             raise RefusedError
         return name, tables[name]
 
-    def _repeats(self, table: str) -> bool:
-        """Whether it is there already while a column waits for another: a model could join it again for ever."""
-        return table in self._taken and self._scope.lacks_column()
+    def _misleads(self, table: str) -> bool:
+        """Whether a model would join for ever behind this table, although SQLite might still get a query.
+
+        That happens where a table is taken again while the results wait for another one, and where the table that
+        would be called T2 has not the columns that were asked of T2.
+        """
+        scope, relation = self._scope, self._scope.names.tables[table]
+        if table in self._taken and not scope.helps(relation):
+            return True
+        return not scope.fits(f"t{len(scope.bound) + 1}", relation)
 
     def _cut_alias(self, start: str, relation: Relation) -> None:
         """The text ends within an alias that may grow. Raises TextEnds or RefusedError."""
         scope = self._scope
         waiting = {reference.table for reference in scope.waiting if reference.table}
-        if len(start) > LONGEST_WORD:
-            raise RefusedError
-        free = start not in scope.bound and scope.fits(start, relation)
+        free = is_alias(start) and start not in scope.bound and scope.fits(start, relation)
         if free or any(name.startswith(start) and name != start for name in waiting):
             raise TextEnds
         raise RefusedError
@@ -103,6 +108,7 @@ class Sources:
                 raise RefusedError
             if unquoted(word) not in common:
                 raise RefusedError
+            common -= {unquoted(word)}
             self._scope.merge([unquoted(word)])
             tokens.at += 1
             if not tokens.take(","):

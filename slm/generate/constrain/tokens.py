@@ -4,7 +4,7 @@ import re
 from typing import Never
 
 from slm.generate.constrain.names import RefusedError
-from slm.generate.constrain.words import LONGEST_WORD, RESERVED
+from slm.generate.constrain.words import RESERVED, is_alias
 
 # Not a tokenizer of sqlglot's, because text ends anywhere here, also within a literal, and this runs for every token.
 _TOKEN = re.compile(r"""[^\W\d][\w$]*|\d[\w.]*|'(?:[^']|'')*'?|"(?:[^"]|"")*"?|\s\s+|--|\|\||[<>=!]=|<>|[^\s\w]""")
@@ -89,7 +89,7 @@ class Tokens:
     def alias(self) -> str:
         """Step over an alias. Raises RefusedError for a word that SQLite would want quoted."""
         word = self.name()
-        if not is_word(word) or len(word) > LONGEST_WORD:
+        if not is_alias(word):
             raise RefusedError
         if self.at == self.cut:
             raise TextEnds

@@ -31,9 +31,9 @@ FOLLOWERS = tuple(
 )  # fmt: skip
 # Words that SQLite takes for no name unless they are quoted.
 RESERVED = tuple(sorted(word.lower() for word in apsw.keywords if quoted(word) != word))
-# An alias has no more characters.
-LONGEST_WORD = 40
-
+# A word and perhaps a number. No letter follows a digit, or `T2ON` would be an alias as well as T2.
+ALIAS = "[A-Za-z_]{1,40}[0-9]{0,2}"
+_ALIAS = re.compile(ALIAS)
 # A qualifier in a list of results, where the tables are still to come: T1, t2, a, emp2, x.
 FORWARD_ALIAS = "[A-Za-z]{1,2}[0-9]{0,2}"
 _FORWARD = re.compile(FORWARD_ALIAS)
@@ -47,3 +47,8 @@ def is_forward_alias(word: str) -> bool:
 def begins_forward_alias(start: str) -> bool:
     """Whether such a name may begin so."""
     return _FORWARD.fullmatch(start) is not None
+
+
+def is_alias(word: str) -> bool:
+    """Whether it has the form of an alias."""
+    return _ALIAS.fullmatch(word) is not None

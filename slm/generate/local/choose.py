@@ -7,8 +7,8 @@ from torch import Tensor
 
 from slm.generate.constrain import Chooser
 
-# So many of the likeliest allowed tokens are offered.
-OFFERED = 100
+# So many of the likeliest tokens are tried first, and then of those that are allowed.
+NEAR, OFFERED = 100, 4000
 
 
 def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor) -> Tensor:
@@ -17,7 +17,7 @@ def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor
     for slot, chooser in enumerate(choosers):
         if chooser is None or chooser.accept(chosen[slot]):
             continue
-        near = logits[slot].topk(min(OFFERED, logits.shape[-1])).indices.tolist()[1:]
+        near = logits[slot].topk(min(NEAR, logits.shape[-1])).indices.tolist()[1:]
         # Which of all tokens are allowed takes far longer than whether a few are.
         taken = next(filter(chooser.accept, near), None)
         chosen[slot] = chooser.choose(_ranked(chooser.allowed(), logits[slot])) if taken is None else taken
