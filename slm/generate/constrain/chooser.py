@@ -77,11 +77,25 @@ class SqlChooser:
 
     def choose(self, ranked: Sequence[int]) -> int:
         """Take the first of these tokens, all allowed by the grammar, that keeps the scope; else the very first."""
-        token = next(filter(self._keeps, ranked), None)
+        known: dict[bytes, bool] = {}
+        token = next((token for token in ranked if self._begins_well(token, known)), None)
         if token is None:
             token, self._lost = (ranked[0] if ranked else self._end_id), True
         self._take(token)
         return token
+
+    def _begins_well(self, token: int, known: dict[bytes, bool]) -> bool:
+        """As `_keeps`, but what begins as something that was refused is refused at once; `known` is of this step."""
+        if token == self._end_id or self._lost:
+            return self._keeps(token)
+        piece = self._decode([token])
+        for end in range(1, len(piece) + 1):
+            start = piece[:end]
+            if start not in known:
+                known[start] = self._viable(self._shown(self._text + start), finished=False)
+            if not known[start]:
+                return False
+        return True
 
     def _keeps(self, token: int) -> bool:
         if self._lost:

@@ -111,6 +111,6 @@ class Sources:
             common -= {unquoted(word)}
             self._scope.merge([unquoted(word)])
             tokens.at += 1
-            if not tokens.take(","):
+            if not common or not tokens.take(","):
                 break
         tokens.expect(")")

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from slm.generate.constrain import Chooser
 
-# So many of the likeliest tokens are tried first, and then of those that are allowed.
-NEAR, OFFERED = 100, 4000
+# So many of the likeliest tokens are tried before it is asked which of all may come.
+NEAR = 100
 
 
 def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor) -> Tensor:
@@ -25,9 +25,8 @@ def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor
 
 
 def _ranked(bits: bytes, logits: Tensor) -> list[int]:
-    """The likeliest of the tokens whose bits are set."""
+    """The tokens whose bits are set, the likeliest first."""
     octets = torch.frombuffer(bytearray(bits), dtype=torch.uint8)
     mask = ((octets[:, None] >> torch.arange(8)) & 1).flatten().bool()[: len(logits)].to(logits.device)
     allowed = mask.nonzero()[:, 0]
-    best = logits[allowed].topk(min(OFFERED, len(allowed))).indices
-    return list(allowed[best].tolist())
+    return list(allowed[logits[allowed].argsort(descending=True)].tolist())
