@@ -96,6 +96,8 @@ class Rate(Record):
 class Result(Record):
     """One evaluation: the figures, and everything needed to trace them.
 
+    `constrained`: whether the model's answers were kept within SQL and the schema while they were made.
+
     `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
     further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the
     shipped data alone would say, and `fragile` of the right answers are told apart by data that break an undeclared
@@ -108,6 +110,7 @@ class Result(Record):
     model: str
     tuned: bool | None = None
     parameters: int | None = None
+    constrained: bool = False
     examples: int
     unavailable: int
     questions_fingerprint: str

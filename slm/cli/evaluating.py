@@ -16,6 +16,13 @@ Suite = Annotated[
 RunOption = Annotated[Path | None, typer.Option("--run", help="Answer with the adapter of this run folder.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Answer with this model as it is, untuned.")]
 FormOption = Annotated[Path | None, typer.Option("--form", help="Answer with this exported form (slm export).")]
+Constrain = Annotated[
+    bool | None,
+    typer.Option(
+        "--constrain/--no-constrain",
+        help="Whether answers are kept within SQL and their database's schema; by default as the recipe says.",
+    ),
+]
 Databases = Annotated[Path | None, typer.Option(help="Folder of the databases, where it is not the suite's own.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only this many questions, the same ones each time.")]
 
@@ -25,6 +32,7 @@ def generate(
     run: RunOption = None,
     model: ModelOption = None,
     form: FormOption = None,
+    constrain: Constrain = None,
     databases: Databases = None,
     limit: Limit = None,
     runs: Runs = Path("runs"),
@@ -38,11 +46,14 @@ def generate(
     from slm.cli.subjects import answer, choose_subject
     from slm.data import load_dataset
 
-    subject = choose_subject(run=run, model=model, form=form, runs=runs, accept_license=accept_license)
+    subject = choose_subject(
+        run=run, model=model, form=form, runs=runs, accept_license=accept_license, constrain=constrain
+    )
     dataset = load_dataset(suite, databases=databases, limit=limit)
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
-    emit([{"answers": len(answers), "file": str(out)}], as_json=as_json)
+    row = {"answers": len(answers), "constrained": subject.generate.constrain, "file": str(out)}
+    emit([row], as_json=as_json)
 
 
 def evaluate(
@@ -53,6 +64,7 @@ def evaluate(
     run: RunOption = None,
     model: ModelOption = None,
     form: FormOption = None,
+    constrain: Constrain = None,
     databases: Databases = None,
     limit: Limit = None,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = 30.0,
@@ -77,12 +89,14 @@ def evaluate(
 
     dataset = load_dataset(suite, databases=databases, limit=limit)
     if predictions is not None:
-        if [run, model, form] != [None] * 3:
-            expected = "one of --predictions, --run, --model, --form"
+        if [run, model, form, constrain] != [None] * 4:
+            expected = "one of --predictions, --run, --model, --form, and --constrain only with a model"
             raise InputError("both a file and a model are given", expected=expected)
         result = score_file(predictions, dataset, name=name, runs=runs, timeout_s=timeout_s, instances=instances)
     else:
-        subject = choose_subject(run=run, model=model, form=form, runs=runs, accept_license=accept_license)
+        subject = choose_subject(
+            run=run, model=model, form=form, runs=runs, accept_license=accept_license, constrain=constrain
+        )
         result = score(subject, dataset, timeout_s=timeout_s, instances=instances)
         result = with_form(result, subject, dataset)
     if publish:

@@ -58,6 +58,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     table.add_column("right, with 95 % interval")
     for result in results:
         table.add_column(result.run, justify="right")
+    if any(result.constrained for result in results):
+        table.add_row("decoding", *("within the schema" if result.constrained else "free" for result in results))
     table.add_row("execution accuracy", *(rate_text(result.accuracy) for result in results), style="bold")
     if any(result.undetermined for result in results):
         table.add_row("undetermined, not counted as right", *(str(result.undetermined) for result in results))

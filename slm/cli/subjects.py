@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,14 @@ class Subject:
     form: Path | None = None
 
     def predictions(self, dataset: Dataset) -> Path:
-        """Where its answers to exactly these questions, made with exactly these settings, are kept."""
+        """Where its answers to exactly these questions, made with exactly these settings, are kept.
+
+        Free answers have the name that they had before there were others.
+        """
         prompts = prompts_digest(TextToSql(dataset.contexts), dataset.available)
         settings = [self.task.model_dump(), self.generate.max_new_tokens, prompts]
+        if self.generate.constrain:
+            settings.append("constrained")
         return self.run.predictions(f"{dataset.name}-{digest(settings)[:8]}")
 
 
@@ -70,9 +75,24 @@ def exported(folder: Path, runs: Path) -> Subject:
 
 
 def choose_subject(
-    *, run: Path | None, model: str | None, form: Path | None = None, runs: Path, accept_license: bool
+    *,
+    run: Path | None,
+    model: str | None,
+    form: Path | None = None,
+    runs: Path,
+    accept_license: bool,
+    constrain: bool | None = None,
 ) -> Subject:
-    """The subject that the options name."""
+    """The subject that the options name; `constrain` counts instead of what its recipe says."""
+    subject = _named_subject(run=run, model=model, form=form, runs=runs, accept_license=accept_license)
+    if constrain is None:
+        return subject
+    return replace(subject, generate=subject.generate.model_copy(update={"constrain": constrain}))
+
+
+def _named_subject(
+    *, run: Path | None, model: str | None, form: Path | None, runs: Path, accept_license: bool
+) -> Subject:
     if [run, model, form].count(None) == 2:
         if run is not None:
             return tuned(RunFolder(run))
@@ -99,7 +119,14 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
     else:
         folder = subject.trained or pull_model(subject.model.name)
         backend = load_local(folder, subject.model, subject.task, subject.generate, adapter=subject.adapter)
-    return generate_all(backend, TextToSql(dataset.contexts), dataset, out)
+    task = TextToSql(dataset.contexts)
+    if subject.generate.constrain:
+        from slm.generate.constrain.chooser import SqlConstraint
+
+        schemas, texts = task.schemas(dataset.available), dataset.double_quoted_text
+        renderer = backend.renderer
+        backend.constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, schemas, double_quoted_text=texts)
+    return generate_all(backend, task, dataset, out)
 
 
 def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: int = 0) -> Result:
@@ -116,6 +143,7 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
         entry, weights = find_model(subject.model.name), weights_hash(subject.run)
         card |= {"model": model_fingerprint(entry), "adapter": weights}
         who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
+    who["constrained"] = subject.generate.constrain
     return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
 
 
@@ -156,7 +184,8 @@ def score_file(
 
 def publish_result(result: Result, results: Path, *, name: str | None) -> Path:
     """Copy a result to where the leaderboard is made from; one file for each name, the newest counts."""
-    stem = file_safe(name) if name else re.sub(r"-[0-9a-f]{8}$", "", result.run)
+    stem = re.sub(r"-[0-9a-f]{8}$", "", result.run) + ("-constrained" if result.constrained else "")
+    stem = file_safe(name) if name else stem
     path = results / file_safe(result.suite) / f"{stem}.json"
     write_json(path, result)
     return path
@@ -173,7 +202,7 @@ def _judge(
     instances: int,
 ) -> Result:
     done = read_result(run, dataset)
-    if done is not None and done.card == card:
+    if done is not None and done.card == card and done.constrained == who.get("constrained", False):
         return done
     result, verdicts = evaluate(
         dataset,

@@ -76,7 +76,7 @@ def _row(result: Result, judged: Iterable[Show], tags: Iterable[tuple[str, str]]
     rate, card = result.accuracy, result.card
     return [
         result.model,
-        {True: "tuned", False: "untuned", None: _UNKNOWN}[result.tuned],
+        {True: "tuned", False: "untuned", None: _UNKNOWN}[result.tuned] + (", constrained" * result.constrained),
         _size(result.parameters),
         _with_interval(rate),
         f"{rate.right} / {rate.total}",

@@ -210,6 +210,10 @@ class GenerateSection(Section):
 
     max_new_tokens: int = Field(default=128, gt=0, description="Longest answer, in tokens; a longer one is cut off.")
     batch_size: int = Field(default=32, gt=0, description="Questions decoded together: faster, for more memory.")
+    constrain: bool = Field(
+        default=False,
+        description="Let answers leave neither SQL nor the names of their database's schema; local generation only.",
+    )
 
 
 class Recipe(Section):

@@ -1,11 +1,12 @@
 """Text-to-SQL: the context is the database's schema, the target is a query, and executing it judges it."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from slm.errors import DataError
 from slm.records import Example, Prompt, Verdict
-from slm.sql import Pair, ValueIndex, extract_sql, judge, one_line, read_schema, schema_text
+from slm.sql import Pair, Schema, ValueIndex, extract_sql, judge, one_line, read_schema, schema_text
 
 _INSTRUCTION = "Answer the question with one SQLite query on this database."
 
@@ -19,7 +20,7 @@ class TextToSql:
     def __init__(self, contexts: Mapping[str, Path], *, double_quoted_text: bool = False) -> None:
         self._contexts = contexts
         self._double_quoted_text = double_quoted_text
-        self._databases: dict[str, tuple[str, ValueIndex]] = {}
+        self._databases: dict[str, tuple[Schema, ValueIndex]] = {}
 
     def prompt(self, example: Example) -> Prompt:
         """Instruction and compact schema; the question with its own hint and the cells of the database that it names.
@@ -33,7 +34,12 @@ class TextToSql:
             lines.append(f"Hint: {example.hint}")
         if named := values.hints(example.question):
             lines.append(f"Values: {', '.join(named)}")
-        return Prompt(context=f"{_INSTRUCTION}\n{schema}", question="\n".join(lines))
+        return Prompt(context=_context(schema), question="\n".join(lines))
+
+    def schemas(self, examples: Iterable[Example]) -> dict[str, Schema]:
+        """What the databases of these examples hold, by the context of their prompts."""
+        found = (self._database(example)[0] for example in examples)
+        return {_context(schema): schema for schema in found}
 
     def target(self, example: Example) -> str:
         """The first accepted query, without the trailing semicolon, on one line."""
@@ -57,11 +63,16 @@ class TextToSql:
         )
         return judge(pairs, timeout_s=timeout_s, instances=instances)
 
-    def _database(self, example: Example) -> tuple[str, ValueIndex]:
+    def _database(self, example: Example) -> tuple[Schema, ValueIndex]:
         key = example.context_id
         if key not in self._databases:
             if key not in self._contexts:
                 raise DataError(f"database {key!r} is not there", where=example.id)
             schema = read_schema(self._contexts[key])
-            self._databases[key] = schema_text(schema), ValueIndex(self._contexts[key], schema)
+            self._databases[key] = schema, ValueIndex(self._contexts[key], schema)
         return self._databases[key]
+
+
+@lru_cache(maxsize=256)
+def _context(schema: Schema) -> str:
+    return f"{_INSTRUCTION}\n{schema_text(schema)}"

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from slm.generate.constrain import Constraint
 from slm.generate.local.attention import answering, known_model
 from slm.generate.local.cache import ContextCache, SlotCache
+from slm.generate.local.choose import choose
 from slm.generate.local.inputs import step_inputs
 from slm.generate.local.schedule import Question, Queue
 from slm.models.allocator import keep_freed_memory
@@ -26,12 +28,24 @@ from slm.tasks import Rendered, Renderer
 class LocalBackend:
     """Greedy answers of a transformers model, with or without adapter, `batch_size` questions at a time."""
 
-    def __init__(self, model: Any, renderer: Renderer, *, max_new_tokens: int, batch_size: int) -> None:
-        """`model` may be in training: `generate` leaves it as it was. Raises ModelError for an unknown architecture."""
+    def __init__(
+        self,
+        model: Any,
+        renderer: Renderer,
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        constraint: Constraint | None = None,
+    ) -> None:
+        """`model` may be in training: `generate` leaves it as it was. Raises ModelError for an unknown architecture.
+
+        With a `constraint` an answer's next token is the likeliest one that it lets through.
+        """
         self.model = known_model(model)
         self.renderer = renderer
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
+        self.constraint = constraint
         self.longest = _longest(self.model.config)
 
     @torch.no_grad()  # not inference mode: what a layer keeps from here would be of no use in training
@@ -72,7 +86,8 @@ class LocalBackend:
                 continue
             key = rendered.context_ids
             context = contexts.setdefault(key, ContextCache(len(key)))
-            questions.append(Question(example_id, rendered, context, min(self.max_new_tokens, room)))
+            chooser = self.constraint.chooser(prompt.context) if self.constraint else None
+            questions.append(Question(example_id, rendered, context, min(self.max_new_tokens, room), chooser))
         return questions, too_long
 
     def _work(self, cache: SlotCache, queue: Queue, active: list[Question]) -> list[Question]:
@@ -92,6 +107,9 @@ class LocalBackend:
         inputs = step_inputs(cache, active, new, self.model.device)
         logits = self.model(use_cache=False, logits_to_keep=len(active), **inputs.model).logits[0].float()
         top, chosen = logits.max(-1)
+        if self.constraint is not None:
+            chosen = choose([question.chooser for question in active], logits, chosen)
+            top = logits.gather(-1, chosen[:, None])[:, 0]
         scores = top - logits.logsumexp(-1)
         taken = list(zip(active, chosen.tolist(), scores.tolist(), inputs.computed, strict=True))
         ended = time.monotonic()

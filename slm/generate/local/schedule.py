@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from slm.generate.constrain import Chooser
 from slm.generate.local.cache import ContextCache
 from slm.tasks import Rendered
 
@@ -24,6 +25,7 @@ class Question:
     prompt: Rendered
     context: ContextCache
     max_new_tokens: int
+    chooser: Chooser | None = None
     computes_context: bool = False
     tokens: int = 0
     ids: list[int] = field(default_factory=list)

@@ -166,3 +166,8 @@ def test_forms_have_columns_only_where_a_row_has_one() -> None:
     places = [head.index(name) for name in ("form", "MB on disk", "cold start")]
     assert [first[place] for place in places] == ["–", "–", "–"]
     assert [second[place] for place in places] == ["gguf-q8_0 (not certified)", "145", "6.1 s"]
+
+
+def test_a_constrained_row_says_so() -> None:
+    (_, row) = rows(render_leaderboard([result(tuned=True, constrained=True)]))
+    assert row[1] == "tuned, constrained"
