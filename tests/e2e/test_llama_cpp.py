@@ -7,10 +7,12 @@ from slm.models.forms import GGUF_FILE, FormSpec
 from slm.ops import export
 from smollm import make_smollm_run
 
+SMALL = {"limit": 10, "max_new_tokens": 12, "std": 0.04}  # an answer takes seconds
+
 
 def test_the_file_is_certified_and_that_of_another_run_is_found(slm, tmp_path):
     python = python_of("SLM_LLAMA_CPP_PYTHON", "it is to name a Python that has xllamacpp (pip install xllamacpp)")
-    run, other = (make_smollm_run(tmp_path / "runs", limit=10, max_new_tokens=12, seed=seed) for seed in (1, 2))
+    run, other = (make_smollm_run(tmp_path / "runs", seed=seed, **SMALL) for seed in (1, 2))
 
     def certify(served, *, expect):
         file = export(served, FormSpec(kind="gguf", quant="f16")) / GGUF_FILE

