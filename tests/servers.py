@@ -10,8 +10,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from slm.generate.openai import OpenAiBackend
+from slm.records import Prompt
+from slm.tasks import Renderer
 
 _START_S = 300.0  # vLLM needs about 50 on one core; a busy machine several times that
 _END_S = 20.0
@@ -48,6 +53,15 @@ def llama_cpp(python: Path, file: Path, name: str, log: Path) -> Iterator[str]:
     port = _free_port()
     with _serving([python, _LLAMA_CPP, file, name, port, _TOKENS], {}, port, log):
         yield f"http://127.0.0.1:{port}/v1"
+
+
+def completes_text(url: str, model: str, tokenizer: Any) -> bool:
+    """Whether a prompt without a chat template has as many tokens there as here, and its answer a log-probability."""
+    renderer = Renderer(tokenizer, chat=False)
+    prompt = Prompt(context="CREATE TABLE orders (id INTEGER)", question="How many orders?")
+    with OpenAiBackend(url, model, renderer, max_new_tokens=2) as backend:
+        (answer,) = backend.generate([("one", prompt)])
+    return answer.prompt_tokens == len(renderer.render(prompt).ids) and answer.logprob is not None
 
 
 @contextmanager

