@@ -244,8 +244,8 @@ def _lasting(hosting: Hosting, worth_usd: float, capacity: float) -> float:
         return inf
     if isinf(gain):
         return 0
-    # (n - 1) gain < n holds for n < gain / (gain - 1).
-    last = max(1, ceil(gain / (gain - 1)) - 1)
+    # (n - 1) gain < n holds for n < gain / (gain - 1), up to the last digits of what may be a whole number.
+    last = max(1, ceil(round(gain / (gain - 1), 9)) - 1)
     return last * hosting.machine_usd_per_day / worth_usd
 
 

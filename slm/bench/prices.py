@@ -130,8 +130,9 @@ def _of_list(model: str, today: date, *, known: Sequence[str]) -> Price:
     try:
         provider, found = snapshot.find_provider_model(model, None, None, None)
     except LookupError:
-        names = {*known, *(each.id for provider in snapshot.providers for each in provider.models)}
-        near = get_close_matches(model, sorted(names), n=3)
+        # A name with a slash is that of a model at a reseller, which the lookup does not know without its provider.
+        listed = (each.id for provider in snapshot.providers for each in provider.models if "/" not in each.id)
+        near = get_close_matches(model, sorted({*known, *listed}), n=3)
         raise InputError(
             "no price of this model" + (f"; did you mean {' or '.join(near)}?" if near else ""),
             where=model,
@@ -166,11 +167,15 @@ def _rates(model: str, price: "ModelPrice") -> Rates:
         raise InputError(
             "genai-prices has no price of its text tokens", where=model, expected="a model that writes text"
         )
-    return Rates(
-        input_usd_per_mtok=_base(given),
-        cached_input_usd_per_mtok=None if cached is None else _base(cached),
-        output_usd_per_mtok=_base(output),
-    )
+    try:
+        return Rates(
+            input_usd_per_mtok=_base(given),
+            cached_input_usd_per_mtok=None if cached is None else _base(cached),
+            output_usd_per_mtok=_base(output),
+        )
+    except ValidationError as error:
+        problem = f"genai-prices has a price of it that cannot be: {error.errors()[0]['msg']}"
+        raise InputError(problem, where=model, hint="state the price: --price MODEL=INPUT,OUTPUT") from None
 
 
 def _base(price: "Decimal | TieredPrices") -> float:

@@ -24,7 +24,7 @@ _SHOWN = 1000  # answers that a cost is given for: that of one is too small a nu
 
 
 class Tokens(Record):
-    """Mean tokens of an answer, as the user states them; None: not stated. `cached_input` of the input are cached."""
+    """Mean tokens of a hosted answer, as stated; None: not stated. `cached_input` of `input` come from the cache."""
 
     input: float | None = None
     cached_input: float = 0
@@ -89,11 +89,9 @@ def hosted_system(
     return _system(result.run if result else price.model, served, result, tokens, cost, hosted=True, day=day)
 
 
-def own_system(
-    result: Result, served: str, hosting: Hosting | None, stated: Tokens, *, answers_per_day: float | None = None
-) -> System:
+def own_system(result: Result, served: str, hosting: Hosting | None, *, answers_per_day: float | None = None) -> System:
     """What a model's answers cost on one's own machines; nothing is known of it without `hosting`."""
-    tokens = _tokens(result, stated)
+    tokens = _tokens(result, Tokens())
     cost = own_usd_per_answer(hosting, answers_per_day) if hosting else None
     count = machines(hosting, answers_per_day) if hosting and answers_per_day else None
     day = own_usd_per_day(hosting, answers_per_day) if hosting and answers_per_day else None

@@ -31,11 +31,11 @@ Stated = Annotated[
 ]
 Prices = Annotated[Path | None, typer.Option(help="Folder of price sheets that go before those of slm.")]
 Batch = Annotated[bool, typer.Option("--batch", help="Hosted at the price for answers within a day.")]
-Input = Annotated[float | None, typer.Option(min=0, help="Input tokens of an answer, where none were recorded.")]
-Cached = Annotated[float, typer.Option(min=0, help="So many of a hosted answer's input tokens come from its cache.")]
-Output = Annotated[float | None, typer.Option(min=0, help="Output tokens of an answer, where none were recorded.")]
+Input = Annotated[float | None, typer.Option(min=0, help="Input tokens of a hosted answer, where none were recorded.")]
+Cached = Annotated[float, typer.Option(min=0, help="So many of its input tokens come from the cache.")]
+Output = Annotated[float | None, typer.Option(min=0, help="Output tokens of one, where none were recorded.")]
 Gpu = Annotated[str | None, typer.Option(metavar="GPU", help="Serve on this GPU of configs/hardware.yaml.")]
-Hourly = Annotated[float | None, typer.Option(min=0, help="USD an hour of a machine, whatever the sheet says.")]
+Hourly = Annotated[float | None, typer.Option(min=1e-6, help="USD an hour of a machine, whatever the sheet says.")]
 Throughput = Annotated[
     list[str] | None,
     typer.Option(
@@ -47,8 +47,8 @@ Utilisation = Annotated[
     float | None, typer.Option(min=0.001, max=1, help="Mean share of the throughput that comes in, such as 0.4.")
 ]
 Idle = Annotated[float, typer.Option(min=0, max=23.9, help="Hours of a day that are paid and bring no question.")]
-Watts = Annotated[float | None, typer.Option(min=0, help="Mean draw of a machine, where energy is paid apart.")]
-Energy = Annotated[float | None, typer.Option("--usd-per-kwh", min=0, help="What that energy costs.")]
+Watts = Annotated[float | None, typer.Option(min=1e-6, help="Mean draw of a machine, where energy is paid apart.")]
+Energy = Annotated[float | None, typer.Option("--usd-per-kwh", min=1e-6, help="What that energy costs.")]
 Volume = Annotated[float | None, typer.Option(min=1, help="Answers a day that you need.")]
 Results = Annotated[Path, typer.Option(help="Folder of the published results.")]
 
@@ -86,16 +86,16 @@ def cost(
     served, warnings = _served(gpu, usd_per_hour, today)
     hostings = _hostings(own or [], throughput or [], served, utilisation, idle_hours, watts, usd_per_kwh)
     mine = [
-        (own_system(_find(name, results), _describe(served), hosting, tokens, answers_per_day=volume), hosting)
+        (own_system(_find(name, results), _describe(served), hosting, answers_per_day=volume), hosting)
         for name, hosting in zip(own or [], hostings, strict=True)
     ]
-    theirs: list[System] = []
-    used: list[Price] = []
-    for model, result in (_split(each) for each in hosted or []):
-        used.append(_price(model, price or [], prices, today))
-        found = _find(result, results) if result else None
-        theirs.append(hosted_system(used[-1], found, tokens, batch=batch, answers_per_day=volume))
-        warnings.append(age_warning(model, used[-1].date, today))
+    models = [_split(each) for each in hosted or []]
+    used = _prices([model for model, _ in models], price or [], prices, today)
+    theirs = [
+        hosted_system(each, _find(name, results) if name else None, tokens, batch=batch, answers_per_day=volume)
+        for each, (_, name) in zip(used, models, strict=True)
+    ]
+    warnings += [age_warning(each.model, each.date, today) for each in used]
     for warning in filter(None, warnings):
         print(f"warning: {warning}", file=sys.stderr)
     systems = [*(system for system, _ in mine), *theirs]
@@ -126,28 +126,32 @@ def _find(name: str, folder: Path) -> Result:
     raise InputError(problem, where=name, expected=f"a file, or of {folder}: {', '.join(names) or 'none'}")
 
 
-def _price(model: str, stated: list[str], folder: Path | None, today: date) -> Price:
-    from slm.bench import Price, Rates, find_price
+def _prices(models: list[str], stated: list[str], folder: Path | None, today: date) -> list[Price]:
+    from slm.bench import find_price
 
-    for each in stated:
-        name, _, text = each.partition("=")
-        numbers = _numbers(text, "--price", each, counts=(2, 3))
-        if name == model:
-            rates = Rates(
-                input_usd_per_mtok=numbers[0],
-                cached_input_usd_per_mtok=numbers[1] if len(numbers) == 3 else None,
-                output_usd_per_mtok=numbers[-1],
-            )
-            return Price(
-                model=model,
-                provider="stated",
-                realtime=rates,
-                batch=None,
-                prompt_limit_tokens=None,
-                source="--price",
-                date=today,
-            )
-    return find_price(model, today=today, folders=[folder] if folder else [])
+    known = {price.model: price for price in (_stated_price(each, today) for each in stated)}
+    if unused := sorted(known.keys() - set(models)):
+        raise InputError(
+            "no --hosted names this model", where=f"--price {unused[0]}", expected=" or ".join(models) or None
+        )
+    folders = [folder] if folder else []
+    return [known.get(model) or find_price(model, today=today, folders=folders) for model in models]
+
+
+def _stated_price(text: str, today: date) -> Price:
+    from pydantic import ValidationError
+
+    from slm.bench import Price, Rates
+
+    model, _, prices = text.partition("=")
+    numbers = _numbers(prices, "--price", text, counts=(2, 3))
+    cached = numbers[1] if len(numbers) == 3 else None
+    try:
+        rates = Rates(input_usd_per_mtok=numbers[0], cached_input_usd_per_mtok=cached, output_usd_per_mtok=numbers[-1])
+    except ValidationError as error:
+        raise InputError(error.errors()[0]["msg"], where=f"--price {text}") from None
+    unlimited = {"batch": None, "prompt_limit_tokens": None}
+    return Price(model=model, provider="stated", realtime=rates, source="--price", date=today, **unlimited)
 
 
 def _served(gpu: str | None, usd_per_hour: float | None, today: date) -> tuple[Device | None, list[str | None]]:
@@ -225,7 +229,9 @@ def _numbers(text: str, option: str, given: str, *, counts: tuple[int, ...]) -> 
 
 
 def _show(report: Report) -> None:
-    emit([_row(system) for system in report.systems], as_json=False)
+    columns = {f"{system.system}, {system.served}": _figures(system) for system in report.systems}
+    names = next(iter(columns.values()))
+    emit([{"": name, **{head: column[name] for head, column in columns.items()}} for name in names], as_json=False)
     if report.break_even:
         rows = [_crossing(each) for each in report.break_even]
         emit(rows, as_json=False, title="answers a day from which your own machines cost no more")
@@ -233,15 +239,14 @@ def _show(report: Report) -> None:
         print(f"price of {price.model}: {price.source}, {price.date}")
 
 
-def _row(system: System) -> dict[str, str | None]:
+def _figures(system: System) -> dict[str, str | None]:
+    tokens = (system.input_tokens, system.output_tokens)
     return {
-        "system": system.system,
-        "served": system.served,
         "right": rate_text(system.accuracy),
-        "tokens": " + ".join("–" if n is None else f"{n:.0f}" for n in (system.input_tokens, system.output_tokens)),
+        "tokens of an answer": " + ".join("–" if count is None else f"{count:.0f}" for count in tokens),
         "USD for 1,000 answers": _usd(system.usd_per_1000_answers),
-        "for 1,000 right": _usd(system.usd_per_1000_correct),
-        "for 1M tokens": _usd(system.usd_per_mtok_blended),
+        "USD for 1,000 right ones": _usd(system.usd_per_1000_correct),
+        "USD for 1M tokens": _usd(system.usd_per_mtok_blended),
         "machines": None if system.machines is None else _span(system.machines, "{:.0f}", "–"),
         "USD a day": _usd(system.usd_per_day),
     }
