@@ -11,7 +11,7 @@ from slm.records import Result
 
 def read_results(folder: Path) -> list[Result]:
     """Every `*.json` below a folder; none if there is no folder. Raises DataError with the file that is no result."""
-    return [_read(path) for path in sorted(folder.rglob("*.json"))]
+    return [read_result(path) for path in sorted(folder.rglob("*.json"))]
 
 
 def is_stale(page: Path, results: Path) -> bool:
@@ -19,7 +19,8 @@ def is_stale(page: Path, results: Path) -> bool:
     return not page.is_file() or page.read_text(encoding="utf-8") != render_leaderboard(read_results(results))
 
 
-def _read(path: Path) -> Result:
+def read_result(path: Path) -> Result:
+    """A published result. Raises DataError with the file that is none."""
     try:
         return Result.model_validate_json(path.read_bytes())
     except ValidationError as error:

@@ -67,6 +67,7 @@ class Device:
     bf16_flops: float | None = None
     usd_per_hour: float | None = None
     price_note: str | None = None
+    price_date: date | None = None
     emulates_bf16: bool = False
 
 
@@ -133,6 +134,7 @@ def _of_sheet(gpu: Gpu, sheet: Sheet) -> Device:
         bf16_flops=gpu.bf16_flops,
         usd_per_hour=gpu.usd_per_hour,
         price_note=gpu.price_source and f"{gpu.price_source}, {gpu.price_date}",
+        price_date=gpu.price_date,
         emulates_bf16=gpu.bf16_flops is None,
     )
 

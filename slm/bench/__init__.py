@@ -1,0 +1,43 @@
+from slm.bench.cost import (
+    BreakEven,
+    Hosting,
+    Span,
+    Usage,
+    break_even,
+    hosted_usd,
+    machines,
+    own_usd_per_answer,
+    own_usd_per_day,
+    per_correct,
+    price_usd,
+    usd_per_mtok,
+)
+from slm.bench.prices import Price, Rates, age_warning, find_price, read_prices
+from slm.bench.report import Crossing, Report, System, Tokens, crossings, hosted_system, own_system
+
+__all__ = [
+    "BreakEven",
+    "Crossing",
+    "Hosting",
+    "Price",
+    "Rates",
+    "Report",
+    "Span",
+    "System",
+    "Tokens",
+    "Usage",
+    "age_warning",
+    "break_even",
+    "crossings",
+    "find_price",
+    "hosted_system",
+    "hosted_usd",
+    "machines",
+    "own_system",
+    "own_usd_per_answer",
+    "own_usd_per_day",
+    "per_correct",
+    "price_usd",
+    "read_prices",
+    "usd_per_mtok",
+]

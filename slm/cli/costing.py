@@ -1,0 +1,272 @@
+"""`slm cost`: what recorded answers cost, hosted and on one's own machines, and from which volume on the latter pay."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slm.cli.output import Json, emit, rate_text
+from slm.errors import InputError
+
+if TYPE_CHECKING:
+    from slm.bench import Crossing, Hosting, Price, Report, Span, System
+    from slm.records import Result
+    from slm.train.plan.hardware import Device
+
+Own = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="RESULT", help="A published result, or a result file, of a model that you serve yourself."),
+]
+Hosted = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODEL[=RESULT]", help="A hosted model, with the result of its answers. Again for another."),
+]
+Stated = Annotated[
+    list[str] | None,
+    typer.Option("--price", metavar="MODEL=IN[,CACHED],OUT", help="Another price of it, in USD per million tokens."),
+]
+Prices = Annotated[Path | None, typer.Option(help="Folder of price sheets that go before those of slm.")]
+Batch = Annotated[bool, typer.Option("--batch", help="Hosted at the price for answers within a day.")]
+Input = Annotated[float | None, typer.Option(min=0, help="Input tokens of a hosted answer, where none were recorded.")]
+Cached = Annotated[float, typer.Option(min=0, help="So many of its input tokens come from the cache.")]
+Output = Annotated[float | None, typer.Option(min=0, help="Output tokens of one, where none were recorded.")]
+Gpu = Annotated[str | None, typer.Option(metavar="GPU", help="Serve on this GPU of configs/hardware.yaml.")]
+Hourly = Annotated[float | None, typer.Option(min=1e-6, help="USD an hour of a machine, whatever the sheet says.")]
+Throughput = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ANSWERS_PER_S[,LOW,HIGH]",
+        help="What one machine was measured to answer within your latency; once for each RESULT, in their order.",
+    ),
+]
+Utilisation = Annotated[
+    float | None, typer.Option(min=0.001, max=1, help="Mean share of the throughput that comes in, such as 0.4.")
+]
+Idle = Annotated[float, typer.Option(min=0, max=23.9, help="Hours of a day that are paid and bring no question.")]
+Watts = Annotated[float | None, typer.Option(min=1e-6, help="Mean draw of a machine, where energy is paid apart.")]
+Energy = Annotated[float | None, typer.Option("--usd-per-kwh", min=1e-6, help="What that energy costs.")]
+Volume = Annotated[float | None, typer.Option(min=1, help="Answers a day that you need.")]
+Results = Annotated[Path, typer.Option(help="Folder of the published results.")]
+
+
+def cost(
+    own: Own = None,
+    hosted: Hosted = None,
+    price: Stated = None,
+    prices: Prices = None,
+    batch: Batch = False,
+    input_tokens: Input = None,
+    cached_tokens: Cached = 0,
+    output_tokens: Output = None,
+    gpu: Gpu = None,
+    usd_per_hour: Hourly = None,
+    throughput: Throughput = None,
+    utilisation: Utilisation = None,
+    idle_hours: Idle = 0,
+    watts: Watts = None,
+    usd_per_kwh: Energy = None,
+    volume: Volume = None,
+    results: Results = Path("eval/results"),
+    as_json: Json = False,
+) -> None:
+    """Reckon what answers cost, and right answers, from recorded results and dated prices; nothing is run.
+
+    What was neither measured nor stated is a dash.
+    Example: slm cost --hosted gpt-4=DAIL-SQL-GPT-4 --input-tokens 1600 --output-tokens 40
+    """
+    from slm.bench import Report, Tokens, age_warning, crossings, hosted_system, own_system
+
+    if not own and not hosted:
+        raise InputError("nothing to reckon with", where="slm cost", expected="a RESULT, or --hosted MODEL")
+    tokens, today = Tokens(input=input_tokens, cached_input=cached_tokens, output=output_tokens), date.today()
+    served, warnings = _served(gpu, usd_per_hour, today)
+    hostings = _hostings(own or [], throughput or [], served, utilisation, idle_hours, watts, usd_per_kwh)
+    mine = [
+        (own_system(_find(name, results), _describe(served), hosting, answers_per_day=volume), hosting)
+        for name, hosting in zip(own or [], hostings, strict=True)
+    ]
+    models = [_split(each) for each in hosted or []]
+    used = _prices([model for model, _ in models], price or [], prices, today)
+    theirs = [
+        hosted_system(each, _find(name, results) if name else None, tokens, batch=batch, answers_per_day=volume)
+        for each, (_, name) in zip(used, models, strict=True)
+    ]
+    warnings += [age_warning(each.model, each.date, today) for each in used]
+    for warning in filter(None, warnings):
+        print(f"warning: {warning}", file=sys.stderr)
+    systems = [*(system for system, _ in mine), *theirs]
+    report = Report(systems=tuple(systems), break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
+    if as_json or not sys.stdout.isatty():
+        emit([report.model_dump(mode="json")], as_json=True)
+    else:
+        _show(report)
+
+
+def _split(hosted: str) -> tuple[str, str | None]:
+    model, _, result = hosted.partition("=")
+    return model, result or None
+
+
+def _find(name: str, folder: Path) -> Result:
+    """A result by its file, by the run's name, or as `suite/run` where several suites have one of that name."""
+    from slm.leaderboard import read_result
+
+    if Path(name).is_file():
+        return read_result(Path(name))
+    files = sorted(folder.rglob("*.json"))
+    found = [file for file in files if name in (file.stem, file.relative_to(folder).with_suffix("").as_posix())]
+    if len(found) == 1:
+        return read_result(found[0])
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in found or files]
+    problem = "several results have this name" if found else "no such result"
+    raise InputError(problem, where=name, expected=f"a file, or of {folder}: {', '.join(names) or 'none'}")
+
+
+def _prices(models: list[str], stated: list[str], folder: Path | None, today: date) -> list[Price]:
+    from slm.bench import find_price
+
+    known = {price.model: price for price in (_stated_price(each, today) for each in stated)}
+    if unused := sorted(known.keys() - set(models)):
+        raise InputError(
+            "no --hosted names this model", where=f"--price {unused[0]}", expected=" or ".join(models) or None
+        )
+    folders = [folder] if folder else []
+    return [known.get(model) or find_price(model, today=today, folders=folders) for model in models]
+
+
+def _stated_price(text: str, today: date) -> Price:
+    from pydantic import ValidationError
+
+    from slm.bench import Price, Rates
+
+    model, _, prices = text.partition("=")
+    numbers = _numbers(prices, "--price", text, counts=(2, 3))
+    cached = numbers[1] if len(numbers) == 3 else None
+    try:
+        rates = Rates(input_usd_per_mtok=numbers[0], cached_input_usd_per_mtok=cached, output_usd_per_mtok=numbers[-1])
+    except ValidationError as error:
+        raise InputError(error.errors()[0]["msg"], where=f"--price {text}") from None
+    unlimited = {"batch": None, "prompt_limit_tokens": None}
+    return Price(model=model, provider="stated", realtime=rates, source="--price", date=today, **unlimited)
+
+
+def _served(gpu: str | None, usd_per_hour: float | None, today: date) -> tuple[Device | None, list[str | None]]:
+    """The machine, with the price that counts, and what is to be said of that price."""
+    from dataclasses import replace
+
+    from slm.bench import age_warning
+    from slm.train.plan.hardware import Device, find_device
+
+    if gpu is None and usd_per_hour is None:
+        return None, []
+    device = find_device(gpu) if gpu else Device("own machine", 0, on_gpu=False)
+    if usd_per_hour is not None:
+        return replace(device, usd_per_hour=usd_per_hour, price_note="stated"), []
+    if device.usd_per_hour is None or device.price_date is None:
+        raise InputError("the sheet has no price of it", where=f"--gpu {gpu}", hint="state it with --usd-per-hour")
+    return device, [age_warning(f"{device.name} ({device.price_note})", device.price_date, today)]
+
+
+def _describe(device: Device | None) -> str:
+    return "yourself" if device is None else f"yourself: {device.name}, ${device.usd_per_hour:,.2f} an hour"
+
+
+def _hostings(
+    own: list[str],
+    throughput: list[str],
+    device: Device | None,
+    utilisation: float | None,
+    idle_hours: float,
+    watts: float | None,
+    usd_per_kwh: float | None,
+) -> list[Hosting | None]:
+    """How each own result is served; None where no throughput says how many answers an hour gives."""
+    from slm.bench import Hosting
+
+    if not throughput:
+        return [None] * len(own)
+    if len(throughput) != len(own):
+        expected = f"{len(own)}, one for each RESULT"
+        raise InputError(f"{len(throughput)} throughputs are given", where="--throughput", expected=expected)
+    if device is None or device.usd_per_hour is None or utilisation is None:
+        hint = "state --gpu or --usd-per-hour, and --utilisation"
+        raise InputError("a throughput alone says nothing of the cost", where="--throughput", hint=hint)
+    if (watts is None) != (usd_per_kwh is None):
+        raise InputError("energy needs both", where="--watts, --usd-per-kwh")
+    machine = Hosting(
+        usd_per_hour=device.usd_per_hour,
+        watts=watts,
+        usd_per_kwh=usd_per_kwh,
+        utilisation=utilisation,
+        idle_hours_per_day=idle_hours,
+    )
+    return [machine.model_copy(update={"answers_per_s": _throughput(each)}) for each in throughput]
+
+
+def _throughput(text: str) -> Span:
+    from slm.bench import Span
+
+    value, low, high = (_numbers(text, "--throughput", text, counts=(1, 3)) * 3)[:3]
+    if not 0 < low <= value <= high:
+        expected = "a number above 0, or VALUE,LOW,HIGH with the value between the others"
+        raise InputError("no throughput", where=f"--throughput {text}", expected=expected)
+    return Span.of(value, low, high)
+
+
+def _numbers(text: str, option: str, given: str, *, counts: tuple[int, ...]) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts or not all(0 <= number < float("inf") for number in numbers):
+        expected = f"{' or '.join(map(str, counts))} numbers with commas between them"
+        raise InputError("not to be read", where=f"{option} {given}", expected=expected)
+    return numbers
+
+
+def _show(report: Report) -> None:
+    columns = {f"{system.system}, {system.served}": _figures(system) for system in report.systems}
+    names = next(iter(columns.values()))
+    emit([{"": name, **{head: column[name] for head, column in columns.items()}} for name in names], as_json=False)
+    if report.break_even:
+        rows = [_crossing(each) for each in report.break_even]
+        emit(rows, as_json=False, title="answers a day from which your own machines cost no more")
+    for price in report.prices:
+        print(f"price of {price.model}: {price.source}, {price.date}")
+
+
+def _figures(system: System) -> dict[str, str | None]:
+    tokens = (system.input_tokens, system.output_tokens)
+    return {
+        "right": rate_text(system.accuracy),
+        "tokens of an answer": " + ".join("–" if count is None else f"{count:.0f}" for count in tokens),
+        "USD for 1,000 answers": _usd(system.usd_per_1000_answers),
+        "USD for 1,000 right ones": _usd(system.usd_per_1000_correct),
+        "USD for 1M tokens": _usd(system.usd_per_mtok_blended),
+        "machines": None if system.machines is None else _span(system.machines, "{:.0f}", "–"),
+        "USD a day": _usd(system.usd_per_day),
+    }
+
+
+def _crossing(each: Crossing) -> dict[str, str | None]:
+    row: dict[str, str | None] = {"own": each.own, "hosted": each.hosted}
+    for name, even in (("answers", each.answers), ("right answers", each.correct)):
+        row[name] = None if even is None else _span(even.first, "{:,.0f}", "never")
+        row[f"{name}, for good"] = None if even is None else _span(even.lasting, "{:,.0f}", "never")
+    return row
+
+
+def _usd(span: Span | None) -> str | None:
+    return None if span is None else _span(span, "{:,.4g}", "–")
+
+
+def _span(span: Span, form: str, infinite: str) -> str:
+    """`1.2 (1.1 – 1.3)`, or the value alone where it is exact."""
+    value, low, high = (
+        infinite if bound is None else form.format(bound) for bound in (span.value, span.low, span.high)
+    )
+    return value if low == value == high else f"{value} ({low} – {high})"
