@@ -43,6 +43,7 @@ class System(Record):
     hosted: bool
     suite: str | None = None
     questions: str | None = None
+    instances: int | None = None
     accuracy: Rate | None = None
     input_tokens: float | None = None
     cached_input_tokens: float | None = None
@@ -99,14 +100,15 @@ def own_system(result: Result, served: str, hosting: Hosting | None, *, answers_
 
 
 def crossings(own: Sequence[tuple[System, Hosting | None]], hosted: Sequence[System]) -> list[Crossing]:
-    """Every own system against every hosted one. Right answers are compared only where both had the same questions."""
+    """Every own system against every hosted one. Right answers are compared where both were judged alike."""
     found = []
     for (mine, hosting), theirs in product(own, hosted):
         answers = correct = None
         if hosting and theirs.usd_per_1000_answers:
             per_answer = theirs.usd_per_1000_answers.bounds[1] / _SHOWN
             answers = break_even(hosting, per_answer)
-            if mine.accuracy and theirs.accuracy and mine.questions == theirs.questions:
+            judged_alike = (mine.questions, mine.instances) == (theirs.questions, theirs.instances)
+            if mine.accuracy and theirs.accuracy and judged_alike:
                 correct = break_even(hosting, per_answer, accuracies=(mine.accuracy, theirs.accuracy))
         found.append(Crossing(own=mine.system, hosted=theirs.system, answers=answers, correct=correct))
     return found
@@ -131,6 +133,7 @@ def _system(
         hosted=hosted,
         suite=result.suite if result else None,
         questions=result.questions_fingerprint if result else None,
+        instances=result.instances if result else None,
         accuracy=accuracy,
         input_tokens=tokens.input,
         cached_input_tokens=tokens.cached_input if hosted else None,

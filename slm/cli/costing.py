@@ -98,12 +98,9 @@ def cost(
     warnings += [age_warning(each.model, each.date, today) for each in used]
     for warning in filter(None, warnings):
         print(f"warning: {warning}", file=sys.stderr)
-    systems = [*(system for system, _ in mine), *theirs]
-    report = Report(systems=tuple(systems), break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
-    if as_json or not sys.stdout.isatty():
-        emit([report.model_dump(mode="json")], as_json=True)
-    else:
-        _show(report)
+    systems = (*(system for system, _ in mine), *theirs)
+    report = Report(systems=systems, break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
+    _show(report, as_json=as_json)
 
 
 def _split(hosted: str) -> tuple[str, str | None]:
@@ -228,7 +225,10 @@ def _numbers(text: str, option: str, given: str, *, counts: tuple[int, ...]) -> 
     return numbers
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        emit([report.model_dump(mode="json")], as_json=True)
+        return
     columns = {f"{system.system}, {system.served}": _figures(system) for system in report.systems}
     names = next(iter(columns.values()))
     emit([{"": name, **{head: column[name] for head, column in columns.items()}} for name in names], as_json=False)

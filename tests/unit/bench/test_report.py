@@ -13,7 +13,9 @@ HOSTING = Hosting(usd_per_hour=1, utilisation=1, answers_per_s=Span.of(1, 0.5, 2
 DAY = 86_400
 
 
-def result(run: str = "run", *, right: int = 50, questions: str = "same", tokens: bool = True) -> Result:
+def result(
+    run: str = "run", *, right: int = 50, questions: str = "same", tokens: bool = True, instances: int = 0
+) -> Result:
     return Result(
         run=run,
         suite="suite",
@@ -22,6 +24,7 @@ def result(run: str = "run", *, right: int = 50, questions: str = "same", tokens
         unavailable=0,
         questions_fingerprint=questions,
         accuracy=Rate(right=right, total=100, value=right / 100, low=right / 100 - 0.1, high=right / 100 + 0.1),
+        instances=instances,
         by_reason={},
         by_tag={},
         prompt_tokens_per_question=300.0 if tokens else None,
@@ -76,19 +79,20 @@ def test_an_own_system_costs_what_its_machines_do():
     assert unknown.input_tokens == 300
 
 
-def test_right_answers_are_compared_on_the_same_questions_alone():
+def test_right_answers_are_compared_only_where_they_were_judged_alike():
     mine = [(own_system(result("mine", right=25), "yourself", HOSTING), HOSTING)]
     theirs = [
         hosted_system(PRICE, result("same"), Tokens()),
         hosted_system(PRICE, result("other", questions="other"), Tokens()),
+        hosted_system(PRICE, result("strict", instances=16), Tokens()),
         hosted_system(PRICE, None, Tokens(input=300, output=20)),
         hosted_system(PRICE, None, Tokens()),
     ]
-    same, other, alone, unknown = crossings(mine, theirs)
+    same, other, strict, alone, unknown = crossings(mine, theirs)
     assert (same.own, same.hosted) == ("mine", "same")
     usd = 0.0004  # 300 tokens at $1, 20 at $5 a million
-    assert [each.answers.first.value for each in (same, other, alone)] == pytest.approx([24 / usd] * 3)
+    assert [each.answers.first.value for each in (same, other, strict, alone)] == pytest.approx([24 / usd] * 4)
     assert same.correct.first.low == pytest.approx(24 / (usd * 0.35 / 0.4))
     assert same.correct.first.value is None, "half as good, it would pay from more answers than a machine can give"
-    assert other.correct is alone.correct is unknown.answers is unknown.correct is None
+    assert other.correct is strict.correct is alone.correct is unknown.answers is unknown.correct is None
     assert crossings([(mine[0][0], None)], theirs)[0].answers is None
