@@ -31,7 +31,8 @@ def run_pipeline(
         preflight(recipe, None)
     test = load_dataset(recipe.evaluate.suite, databases=recipe.evaluate.databases, limit=recipe.evaluate.limit)
     timeout_s = recipe.evaluate.timeout_s
-    _say(f"2/4 the untuned model answers {len(test.examples)} questions of {test.name}")
+    kept = ", kept within the schema" if recipe.generate.constrain else ""
+    _say(f"2/4 the untuned model answers {len(test.examples)} questions of {test.name}{kept}")
     before = score(untuned(recipe.model, runs, recipe.task, recipe.generate), test, timeout_s=timeout_s)
     _say(f"    right: {_percent(before)}")
     _say("3/4 training")

@@ -17,7 +17,7 @@ def choose(choosers: Sequence[Chooser | None], logits: Tensor, likeliest: Tensor
     for slot, chooser in enumerate(choosers):
         if chooser is None or chooser.accept(chosen[slot]):
             continue
-        near = logits[slot].topk(min(NEAR, logits.shape[-1])).indices.tolist()[1:]
+        near = logits[slot].topk(min(NEAR, logits.shape[-1])).indices.tolist()
         # Which of all tokens are allowed takes far longer than whether a few are.
         taken = next(filter(chooser.accept, near), None)
         chosen[slot] = chooser.choose(_ranked(chooser.allowed(), logits[slot])) if taken is None else taken
