@@ -65,7 +65,7 @@ def completes_text(url: str, model: str, tokenizer: Any) -> bool:
 
 
 @contextmanager
-def _serving(command: Sequence[str | Path], settings: Mapping[str, str], port: str, log: Path) -> Iterator[None]:
+def _serving(command: Sequence[object], settings: Mapping[str, str], port: str, log: Path) -> Iterator[None]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | dict(settings)
     with log.open("wb") as output:
         # In a session of its own, so that the processes that it starts can be ended with it.

@@ -26,7 +26,7 @@ def smollm_base() -> Path:
 def make_smollm_run(folder: Path, *, limit: int, max_new_tokens: int, seed: int = 1, std: float = 0.01) -> RunFolder:
     """A finished run in `folder` with a random adapter; another `seed`, another adapter.
 
-    `std`: of its values. With 0.01 half of the answers are still the base model's, with 0.04 all are others.
+    `std`: of its values. With 0.01 most answers are still those of the base model, with 0.1 hardly any.
     """
     recipe = load_recipe("quickstart", [f"evaluate.limit={limit}", f"generate.max_new_tokens={max_new_tokens}"])
     base = smollm_base()

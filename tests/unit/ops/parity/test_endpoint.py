@@ -1,6 +1,7 @@
 """A real server around a real model: the right one is certified, others are told apart, and keys stay unseen."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,8 +11,10 @@ from slm.errors import InputError, JobError
 from slm.generate.openai import OpenAiBackend, api_root
 from slm.models.forms import load_answering
 from slm.models.load import load_model, load_tokenizer
-from slm.ops.parity.endpoint import certify_endpoint, endpoint_file
+from slm.ops.parity.certificate import Closeness
+from slm.ops.parity.endpoint import _check_run, certify_endpoint, endpoint_file
 from slm.recipe import load_recipe
+from slm.records import Generation
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,24 @@ def test_another_adapter_behind_the_same_name(reference, workplace):
     assert certificate.verdict == "different"
     assert outcomes(certificate)["adapter of this run"] == "fail"
     assert outcomes(certificate)["adapter applied"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("texts", "outcome"),
+    [
+        ("run run base base base x x x x x", "fail"),  # a weak adapter leaves some answers as they were
+        ("base base base base base base base base x x", "pass"),  # the untuned base model, in other numbers
+        ("run run run run run run run run x x", "pass"),
+    ],
+)
+def test_another_adapter_is_one_with_answers_of_its_own(texts, outcome):
+    def answers(given):
+        return {str(n): Generation(example_id=str(n), text=text) for n, text in enumerate(given)}
+
+    told = answers(texts.split())
+    reference = SimpleNamespace(answers=answers(["run"] * 10), base_answers=answers(["base"] * 10))
+    near = Closeness(answers=10, same_answers=texts.count("run"), tokens=10, same_tokens=0)
+    assert _check_run(reference, told, near).outcome == outcome
 
 
 def test_a_server_that_leaves_out_the_first_token(reference):
