@@ -2,11 +2,13 @@
 
     python benchmarks/constrain.py coverage spider:dev roastery:test
     python benchmarks/constrain.py walks spider:dev --databases 20 --walks 50
+    python benchmarks/constrain.py overhead roastery:test --model smollm2-135m
 
 `coverage`: share of the golds that the grammar accepts and of which every prefix is viable; the others by id, with the
 place where they were refused, and whether SQLite prepares them. `walks`: random queries that the grammar and the scope
-let through, byte by byte; each must parse with sqlglot and prepare in SQLite. Both print the time of a check, and end
-with one line of JSON.
+let through, byte by byte; each must parse with sqlglot and prepare in SQLite. `overhead`: what a token of an answer
+costs while the likeliest token may come (golds, token by token), and what it costs to ask for all that may come. Each
+suite ends with one line of JSON.
 """
 
 import argparse
@@ -21,9 +23,13 @@ import sqlglot
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from slm.data import Dataset, load_dataset
+from slm.generate.constrain.chooser import SqlConstraint
 from slm.generate.constrain.grammar import sql_grammar
 from slm.generate.constrain.scope import SchemaScope
+from slm.models import pull_model
+from slm.models.load import load_tokenizer
 from slm.sql import Schema, one_line, read_schema
+from slm.tasks import Renderer, TextToSql
 
 _END = 256
 _LONGEST = 400
@@ -160,6 +166,29 @@ def walks(ref: str, *, most: int, count: int, seed: int) -> dict[str, object]:
     return row | {"ms_per_byte": round(sum(seconds) / max(len(seconds), 1) * 1e3, 3)}
 
 
+def overhead(ref: str, *, model: str) -> dict[str, object]:
+    """Milliseconds a token, and a mask of all tokens."""
+    dataset = load_dataset(ref)
+    renderer, task = Renderer(load_tokenizer(pull_model(model))), TextToSql(dataset.contexts)
+    texts, schemas = dataset.double_quoted_text, task.schemas(dataset.available)
+    constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, schemas, double_quoted_text=texts)
+    accepting, masking, tokens = 0.0, 0.0, 0
+    for context in schemas:  # not timed: made once for each database
+        constraint.chooser(context)
+    for example in dataset.available:
+        chooser = constraint.chooser(task.prompt(example).context)
+        for token in renderer.target_ids(task.target(example)):
+            began = time.perf_counter()
+            chooser.allowed()
+            between = time.perf_counter()
+            if not chooser.accept(token):
+                break
+            masking, accepting = masking + between - began, accepting + time.perf_counter() - between
+            tokens += 1
+    row = {"suite": ref, "model": model, "tokens": tokens, "ms_per_token": round(accepting / tokens * 1e3, 3)}
+    return row | {"ms_per_mask": round(masking / tokens * 1e3, 3)}
+
+
 def _unparsed(sql: str) -> str | None:
     try:
         sqlglot.parse_one(sql, read="sqlite")
@@ -171,15 +200,18 @@ def _unparsed(sql: str) -> str | None:
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=["coverage", "walks"])
+    parser.add_argument("job", choices=["coverage", "walks", "overhead"])
     parser.add_argument("suites", nargs="+")
     parser.add_argument("--databases", type=int, default=20)
     parser.add_argument("--walks", type=int, default=50)
+    parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     for ref in chosen.suites:
         if chosen.job == "coverage":
             row = coverage(ref)
+        elif chosen.job == "overhead":
+            row = overhead(ref, model=chosen.model)
         else:
             row = walks(ref, most=chosen.databases, count=chosen.walks, seed=chosen.seed)
         print(json.dumps(row))
