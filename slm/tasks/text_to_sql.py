@@ -1,7 +1,6 @@
 """Text-to-SQL: the context is the database's schema, the target is a query, and executing it judges it."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from slm.errors import DataError
@@ -20,7 +19,7 @@ class TextToSql:
     def __init__(self, contexts: Mapping[str, Path], *, double_quoted_text: bool = False) -> None:
         self._contexts = contexts
         self._double_quoted_text = double_quoted_text
-        self._databases: dict[str, tuple[Schema, ValueIndex]] = {}
+        self._databases: dict[str, tuple[Schema, str, ValueIndex]] = {}
 
     def prompt(self, example: Example) -> Prompt:
         """Instruction and compact schema; the question with its own hint and the cells of the database that it names.
@@ -28,18 +27,18 @@ class TextToSql:
         The cells say which column a word belongs to, which no schema can, and how it is spelled. They are found in the
         question alone; the gold is not looked at.
         """
-        schema, values = self._database(example)
+        _, context, values = self._database(example)
         lines = [example.question]
         if example.hint:
             lines.append(f"Hint: {example.hint}")
         if named := values.hints(example.question):
             lines.append(f"Values: {', '.join(named)}")
-        return Prompt(context=_context(schema), question="\n".join(lines))
+        return Prompt(context=context, question="\n".join(lines))
 
     def schemas(self, examples: Iterable[Example]) -> dict[str, Schema]:
         """What the databases of these examples hold, by the context of their prompts."""
-        found = (self._database(example)[0] for example in examples)
-        return {_context(schema): schema for schema in found}
+        found = (self._database(example) for example in examples)
+        return {context: schema for schema, context, _ in found}
 
     def target(self, example: Example) -> str:
         """The first accepted query, without the trailing semicolon, on one line."""
@@ -63,16 +62,15 @@ class TextToSql:
         )
         return judge(pairs, timeout_s=timeout_s, instances=instances)
 
-    def _database(self, example: Example) -> tuple[Schema, ValueIndex]:
+    def _database(self, example: Example) -> tuple[Schema, str, ValueIndex]:
         key = example.context_id
         if key not in self._databases:
             if key not in self._contexts:
                 raise DataError(f"database {key!r} is not there", where=example.id)
             schema = read_schema(self._contexts[key])
-            self._databases[key] = schema, ValueIndex(self._contexts[key], schema)
+            self._databases[key] = schema, _context(schema), ValueIndex(self._contexts[key], schema)
         return self._databases[key]
 
 
-@lru_cache(maxsize=256)
 def _context(schema: Schema) -> str:
     return f"{_INSTRUCTION}\n{schema_text(schema)}"
