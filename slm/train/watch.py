@@ -126,11 +126,11 @@ class Watch:
         from slm.train.loss import summed_loss
         from slm.train.pack import to_tensors
 
-        total = 0.0
+        dtype, total = compute_dtype(model), 0.0
         with torch.no_grad():
             for pack in self.packs:
                 tensors = to_tensors(pack).to(self.accelerator.device)
-                total += float(summed_loss(model, model.config, tensors, dtype=compute_dtype(model)))
+                total += float(summed_loss(model, model.config, tensors, dtype=dtype))
         loss = total / sum(pack.target_tokens for pack in self.packs)
         return loss if math.isfinite(loss) else None
 

@@ -31,6 +31,7 @@ def step_memory(
     config = model.config
     full = recipe.train.method == "full"
     autocast = full and recipe.model.dtype == "bfloat16"
+    dtype = compute_dtype(model, recipe)
     tracker = MemoryTracker(
         vocabulary=config.vocab_size,
         granule=_GRANULE[on_gpu],
@@ -50,9 +51,7 @@ def step_memory(
             if accumulates:
                 _zero_gradients(trainable, tracker)
             tracker.phase = "activations"
-            loss = summed_loss(
-                model, config, _placed(to_tensors(pack), on_gpu=on_gpu), dtype=compute_dtype(model, recipe)
-            )
+            loss = summed_loss(model, config, _placed(to_tensors(pack), on_gpu=on_gpu), dtype=dtype)
             tracker.phase = "working"
             _backward(loss / pack.target_tokens)
             del loss
