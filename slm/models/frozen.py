@@ -12,12 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slm.models.allocator import return_freed_memory
-
-# Attribute of a narrowed weight: the type that it is widened to.
+# Attribute of a weight that is kept as it is stored: the type that it is widened to.
 _WIDE = "slm_wide"
-_ROWS = 8192  # of a weight compared at once
-_LARGE = 2**24
 _EMBEDDINGS = {"Embedding", "Gemma3TextScaledWordEmbedding"}
 
 
@@ -27,31 +23,39 @@ def wide(weight: Tensor, like: Tensor) -> Tensor:
 
 
 def compute_dtype(model: Any) -> torch.dtype:
-    """The type that a model computes in, which is that of its norms: matrices may be quantized or narrowed."""
+    """The type that a model computes in, that of its norms: matrices may be quantized, or as they are stored."""
     dtype: torch.dtype = next(one.dtype for one in model.parameters() if one.is_floating_point() and one.ndim == 1)
     return dtype
 
 
-def narrow(weights: Iterable[Tensor], stored: torch.dtype) -> None:
-    """Keep those of the frozen `weights` in `stored` that lose nothing by it; who multiplies by them calls `wide`.
-
-    Values are not looked at where there are none, on the meta device.
-    """
-    # The largest first, so that what it leaves is there for the others.
-    for weight in sorted(weights, key=Tensor.numel, reverse=True):
-        if weight.requires_grad or not weight.is_floating_point() or weight.dtype.itemsize <= stored.itemsize:
-            continue
-        narrowed = weight.detach().to(stored)
-        if weight.is_meta or all(map(_equal, torch.split(narrowed, _ROWS), torch.split(weight.detach(), _ROWS))):
-            setattr(weight, _WIDE, weight.dtype)
-            weight.data = narrowed
-            if weight.numel() > _LARGE:
-                return_freed_memory()
-    return_freed_memory()
+def mark(model: Any, dtype: torch.dtype) -> None:
+    """Say of the matrices of a model, loaded as they are stored, that they are computed in `dtype`."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and parameter.is_floating_point() and parameter.dtype.itemsize < dtype.itemsize:
+            setattr(parameter, _WIDE, dtype)
 
 
-def _equal(narrowed: Tensor, weight: Tensor) -> bool:
-    return torch.equal(narrowed.to(weight.dtype), weight)
+def widen(model: Any, *, but: Iterable[Tensor] = ()) -> None:
+    """Make the marked weights of a model wide for good, but for those that are multiplied by who calls `wide`."""
+    left = {id(weight) for weight in but}
+    for weight in model.parameters():
+        if hasattr(weight, _WIDE) and id(weight) not in left:
+            weight.data = weight.data.to(getattr(weight, _WIDE))
+            delattr(weight, _WIDE)
+
+
+@contextmanager
+def as_integers(model: Any) -> Iterator[None]:
+    """While entered, marked weights look like integers: to floats beside it PEFT rounds an adapter's first values."""
+    stored = {weight: weight.dtype for weight in model.parameters() if hasattr(weight, _WIDE)}
+    for weight in stored:
+        weight.requires_grad_(False)
+        weight.data = weight.data.view(torch.int16)
+    try:
+        yield
+    finally:
+        for weight, dtype in stored.items():
+            weight.data = weight.data.view(dtype)
 
 
 def known_embedding(module: Any) -> bool:
@@ -66,7 +70,7 @@ def fuse_embedding(module: Any) -> None:
 
 @contextmanager
 def widened(model: Any) -> Iterator[None]:
-    """While entered, narrowed weights are wide: for many products with few rows, as in writing token by token."""
+    """While entered, marked weights are wide: for many products with few rows, as in writing token by token."""
     stored = {weight: weight.dtype for weight in model.parameters() if hasattr(weight, _WIDE)}
     for weight in stored:
         weight.data = weight.data.to(getattr(weight, _WIDE))

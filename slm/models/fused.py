@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slm.models.arena import keep, kept
-from slm.models.frozen import fuse_embedding, known_embedding, narrow, wide
+from slm.models.frozen import fuse_embedding, known_embedding, wide, widen
 from slm.models.head_loss import fuse_head
 
 # RMSNorm by class name: what is added to the weight, and the name of its epsilon.
@@ -34,10 +34,10 @@ _GATED = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP", "Gemma2MLP", "Gemma3MLP"}
 _GATED_IN_ONE = {"Phi3MLP"}
 
 
-def fuse(model: Any, *, stored: torch.dtype | None = None) -> None:
+def fuse(model: Any) -> None:
     """Give the known modules of a model that is trained with LoRA, or not at all, their fused forward.
 
-    `stored` is the type of the weights in the model's file; frozen ones that are of these modules are kept in it.
+    Of the weights that were loaded as they are stored, only those of these modules stay so; others become wide.
     """
     head = fuse_head(model)
     from peft.tuners.lora import Linear as LoraLinear
@@ -61,8 +61,7 @@ def fuse(model: Any, *, stored: torch.dtype | None = None) -> None:
             together = _Together(layers)
             for layer in layers:
                 setattr(layer, _TOGETHER, together)
-    if stored is not None:
-        narrow([*frozen, *_head_and_embedding(model, head_fused=head)], stored)
+    widen(model, but=[*frozen, *_head_and_embedding(model, head_fused=head)])
 
 
 def _head_and_embedding(model: Any, *, head_fused: bool) -> list[Tensor]:

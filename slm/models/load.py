@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from slm.errors import ModelError
 from slm.models.cache import atomic_folder, base_name
+from slm.models.frozen import mark
 
 Dtype = Literal["float32", "bfloat16"]
 Quantize = Literal["none", "nf4", "int8"]
@@ -27,6 +28,9 @@ _TOKENIZER_FILES = (
     "merges.txt",
     "chat_template*",
 )
+
+_KNOWN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_NARROW = (torch.float16, torch.bfloat16)
 
 # PEFT imports bitsandbytes in any case, and that advises to install one more package.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -57,7 +61,7 @@ def load_config(path: Path) -> Any:
     return config
 
 
-def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
+def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none", as_stored: bool = False) -> Any:
     """The causal language model of a folder, in evaluation mode, as a transformers `PreTrainedModel`.
 
     A folder whose weights were saved quantized is loaded as it is, without `quantize`.
@@ -65,9 +69,13 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     scales quantized too (about half a byte a weight), or in 8. Without quantization the model lies on the CPU; with it
     on the current CUDA device, if there is one. With `int8` the library also rounds the inputs of a layer to 8 bits
     (LLM.int8(), arXiv:2208.07339), but on the CPU only in evaluation mode: the loss there differs a little.
+    With `as_stored` matrices keep the type of the file where that has fewer bits: who trains them frozen multiplies by
+    what `slm.models.frozen.wide` makes of them. They lie in the mapped file itself.
     Its `name_or_path` is the model's name, never a path of this machine. Raises ModelError.
     """
     import transformers
+
+    stored = stored_matrices(path, getattr(torch, dtype)) if as_stored else None
 
     auto: Any = transformers.AutoModelForCausalLM
     # No `attn_implementation`: transformers takes sdpa, and eager where sdpa would be wrong (Gemma 2 caps its scores).
@@ -76,7 +84,7 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
     with quiet_transformers(), _loading_errors(path, "a folder with config.json and *.safetensors"):
         model, info = auto.from_pretrained(
             str(path),
-            dtype=getattr(torch, dtype),
+            dtype=stored or getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -94,6 +102,8 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none") -> Any:
         _mend_cpu_nf4(model, path)
     if getattr(model, "is_quantized", False):
         _cast_rest(model, getattr(torch, dtype))
+    if stored is not None and not _widen_rest(model, path, getattr(torch, dtype)):
+        return load_model(path, dtype=dtype)
     _let_go_of_file(model)
     model.config.name_or_path = model.name_or_path = base_name(path)
     return model.eval()
@@ -145,15 +155,45 @@ def quantization_config(quantize: Quantize, dtype: Dtype) -> Any:
     )
 
 
+def stored_matrices(path: Path, dtype: torch.dtype) -> torch.dtype | None:
+    """The type of all matrices in a folder's files, if it is one and has fewer bits than `dtype`."""
+    found = {kind for _, dimensions, kind in _stored(path) if dimensions > 1}
+    stored = _KNOWN.get(found.pop()) if len(found) == 1 else None
+    return stored if stored is not None and stored.itemsize < dtype.itemsize else None
+
+
 def _stored_dtype(path: Path) -> torch.dtype | None:
     """The number format of the largest tensor in a folder's files; None without files, or for another format."""
-    sizes: list[tuple[int, str]] = []
+    sizes = _stored(path)
+    return _KNOWN.get(max(sizes)[2]) if sizes else None
+
+
+def _stored(path: Path) -> list[tuple[int, int, str]]:
+    """(elements, dimensions, type) of every tensor in a folder's files."""
+    found: list[tuple[int, int, str]] = []
     for file in path.glob("*.safetensors"):
         with safe_open(file, "pt") as tensors:
             parts = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118 - it is no mapping
-            sizes += [(math.prod(part.get_shape()), part.get_dtype()) for part in parts]
-    known = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    return known.get(max(sizes)[1]) if sizes else None
+            found += [(math.prod(part.get_shape()), len(part.get_shape()), part.get_dtype()) for part in parts]
+    return found
+
+
+def _widen_rest(model: Any, path: Path, dtype: torch.dtype) -> bool:
+    """Let all but the matrices of a model, loaded in the type of these, have the values it would have in `dtype`.
+
+    False where they are not to be found: a tensor has another name in the file, or is in no file.
+    """
+    vectors = {name: value for name, value in model.named_parameters() if value.ndim < 2}
+    for file in path.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            for name in vectors.keys() & set(tensors.keys()):
+                vectors.pop(name).data = tensors.get_tensor(name).to(dtype)
+    for module in model.modules():
+        scale = getattr(module, "scalar_embed_scale", None)
+        if scale is not None:
+            module.embed_scale = torch.tensor(scale, dtype=dtype)
+    mark(model, dtype)
+    return not vectors and all(buffer.dtype not in _NARROW for buffer in model.buffers())
 
 
 def _cast_rest(model: Any, dtype: torch.dtype) -> None:

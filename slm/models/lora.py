@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from slm.errors import ModelError, RecipeError
 from slm.models.cache import atomic_folder
+from slm.models.frozen import as_integers
 from slm.recipe import LoraSection
 
 _SEPARATE = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -47,7 +48,7 @@ def add_lora(model: Any, lora: LoraSection, *, folder: Path | None = None) -> An
     alphas = _by_module("lora.alphas", lora.alphas, adapted)
     if lora.init != "default":
         _check_ranks(model, adapted, lora.rank, ranks, lora.init)
-    with _quiet_peft():
+    with _quiet_peft(), as_integers(model):
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=lora.rank,

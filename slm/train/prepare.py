@@ -13,7 +13,7 @@ from torch import Tensor
 from slm.errors import RecipeError
 from slm.models import frozen
 from slm.models.fused import fuse
-from slm.models.load import load_config, load_model
+from slm.models.load import load_model
 from slm.models.lora import add_lora, plain_model
 from slm.models.packed_attention import NAME, packed_attention, use_packed_attention
 from slm.recipe import Recipe, TrainSection
@@ -33,18 +33,22 @@ def prepare_model(folder: Path, recipe: Recipe, *, device: torch.device) -> Any:
     if recipe.train.compile:
         _need_compiler()
     dtype = "float32" if recipe.train.method == "full" else recipe.model.dtype
-    model = load_model(folder, dtype=dtype, quantize=recipe.model.quantize)
-    return adapt_model(model, recipe, device=device, stored=load_config(folder).dtype, folder=folder)
+    model = load_model(folder, dtype=dtype, quantize=recipe.model.quantize, as_stored=keeps_stored(recipe))
+    return adapt_model(model, recipe, device=device, folder=folder)
+
+
+def keeps_stored(recipe: Recipe) -> bool:
+    """Whether frozen weights stay as they are stored (`slm.models.frozen`), as far as the model's modules allow it."""
+    plain = recipe.train.method == "lora" and recipe.lora.init == "default" and recipe.model.quantize == "none"
+    return plain and not recipe.train.compile and not _sharded()
 
 
 def adapt_model(
-    model: Any, recipe: Recipe, *, device: torch.device, stored: torch.dtype | None, folder: Path | None = None,
-    compiling: bool = True,
-) -> Any:  # fmt: skip
+    model: Any, recipe: Recipe, *, device: torch.device, folder: Path | None = None, compiling: bool = True
+) -> Any:
     """A loaded `model` as `recipe` trains it; `folder` has its full weights, for first values that need them.
 
-    `stored` is the type of the weights in their file, as `load_config` tells it. Without `compiling` a recipe that
-    compiles its layers gets them as they would be compiled.
+    Without `compiling` a recipe that compiles its layers gets them as they would be compiled.
     """
     train = recipe.train
     full = train.method == "full"
@@ -57,7 +61,7 @@ def adapt_model(
             model.to(device)  # it decomposes every weight, which takes minutes on a CPU
         model = add_lora(model, recipe.lora, folder=folder)
     if not train.compile:  # the compiler fuses by itself
-        fuse(model, stored=None if _sharded() else stored)
+        fuse(model)
     if train.neftune:
         _add_noise(model, train.neftune)
     if train.recompute:

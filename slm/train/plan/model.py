@@ -9,10 +9,11 @@ import torch
 
 from slm.errors import ModelError
 from slm.models import find_model, model_folder
+from slm.models.frozen import compute_dtype, mark
 from slm.models.load import load_config, quantization_config, quiet_transformers
 from slm.paths import shipped
 from slm.recipe import Recipe
-from slm.train.prepare import adapt_model
+from slm.train.prepare import adapt_model, keeps_stored
 
 _META = torch.device("meta")
 
@@ -50,9 +51,20 @@ def planned_model(config: Any, recipe: Recipe, *, on_gpu: bool) -> Any:
         model = auto.from_config(copy.deepcopy(config), dtype=getattr(torch, dtype))
     if recipe.model.quantize != "none":
         _quantize(model, recipe, on_gpu=on_gpu)
+    if keeps_stored(recipe):
+        _as_stored(model, config.dtype)
     plain = recipe.model_copy(update={"lora": recipe.lora.model_copy(update={"init": "default"})})
     with _META:
-        return adapt_model(model.eval(), plain, device=_META, stored=config.dtype, compiling=False)
+        return adapt_model(model.eval(), plain, device=_META, compiling=False)
+
+
+def _as_stored(model: Any, stored: torch.dtype) -> None:
+    """As `load_model` gives them: matrices in the type of the file where that has fewer bits."""
+    wide = compute_dtype(model)
+    for weight in model.parameters():
+        if weight.ndim > 1 and stored.itemsize < wide.itemsize:
+            weight.data = weight.data.to(stored)
+    mark(model, wide)
 
 
 def _read_shipped(file: Path) -> Any:

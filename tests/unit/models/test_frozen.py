@@ -1,11 +1,11 @@
 """Frozen weights in the type of their file: the same numbers bit by bit, and only where nothing is lost."""
 
-import copy
-
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from slm.models.frozen import compute_dtype, narrow, widened
+from slm.errors import ModelError
+from slm.models.frozen import compute_dtype, widened
 from slm.models.fused import fuse
 from slm.models.head_loss import labelled
 from slm.models.load import load_config, load_model
@@ -14,9 +14,9 @@ from slm.recipe import LoraSection
 from tiny import FAMILIES, make_tiny_model, store_matrices
 
 
-def adapted(folder):
+def adapted(folder, *, as_stored):
     torch.manual_seed(0)
-    model = add_lora(load_model(folder, dtype="float32"), LoraSection(rank=4))
+    model = add_lora(load_model(folder, dtype="float32", as_stored=as_stored), LoraSection(rank=4))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -39,10 +39,9 @@ def results(model):
 def test_loss_and_gradients_are_the_same_to_the_bit(family, dtype, tmp_path):
     folder = store_matrices(make_tiny_model(family, tmp_path), dtype)
     assert load_config(folder).dtype == dtype
-    model = adapted(folder)
-    kept = copy.deepcopy(model)
+    kept, model = (adapted(folder, as_stored=as_stored) for as_stored in (False, True))
     fuse(kept)
-    fuse(model, stored=dtype)
+    fuse(model)
     assert model.get_base_model().get_decoder().layers[0].mlp.down_proj.base_layer.weight.dtype == dtype
     assert compute_dtype(model) == torch.float32
     assert all(p.dtype == torch.float32 for p in model.parameters() if p.requires_grad or p.ndim == 1)
@@ -53,26 +52,47 @@ def test_loss_and_gradients_are_the_same_to_the_bit(family, dtype, tmp_path):
 
 @pytest.mark.parametrize(("family", "narrowed"), [("gemma3", True), ("gemma2", False)])
 def test_a_tied_embedding_is_narrowed_if_the_output_layer_can_widen_it(family, narrowed, tmp_path):
-    model = adapted(store_matrices(make_tiny_model(family, tmp_path), torch.float16))
+    model = adapted(store_matrices(make_tiny_model(family, tmp_path), torch.float16), as_stored=True)
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     assert embedding.weight is head.weight
-    fuse(model, stored=torch.float16)  # Gemma 2 caps its logits, so its output layer is left alone
+    fuse(model)  # Gemma 2 caps its logits, so its output layer is left alone
     assert (embedding.weight.dtype == torch.float16) == narrowed
 
 
-def test_a_weight_that_would_lose_something_stays():
-    exact, inexact = (torch.nn.Parameter(torch.tensor([[value]]), requires_grad=False) for value in (1.5, 0.1))
-    trained = torch.nn.Parameter(torch.tensor([[1.5]]))
-    narrow([exact, inexact, trained], torch.bfloat16)
-    assert [one.dtype for one in (exact, inexact, trained)] == [torch.bfloat16, torch.float32, torch.float32]
+def test_files_that_do_not_allow_it_are_loaded_wide(tmp_path):
+    folder = store_matrices(make_tiny_model("gemma3", tmp_path), torch.float16)
+    weights = load_file(folder / "model.safetensors")
+    one = next(name for name, value in weights.items() if value.ndim == 2)
+    for changed in (weights | {one: weights[one].float()}, {f"other.{name}": value for name, value in weights.items()}):
+        save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+        if "other" in next(iter(changed)):
+            with pytest.raises(ModelError, match="weights are missing"):
+                load_model(folder, dtype="float32", as_stored=True)
+        else:
+            model = load_model(folder, dtype="float32", as_stored=True)
+            assert {value.dtype for value in model.parameters()} == {torch.float32}
+
+
+def test_what_is_no_matrix_has_its_exact_value(tmp_path):
+    folder = store_matrices(make_tiny_model("gemma3", tmp_path), torch.float16)
+    weights = load_file(folder / "model.safetensors")
+    norms = {name: torch.rand_like(value) for name, value in weights.items() if value.ndim == 1}
+    save_file(weights | norms, folder / "model.safetensors", metadata={"format": "pt"})
+    wide, model = (load_model(folder, dtype="float32", as_stored=as_stored) for as_stored in (False, True))
+    same = dict(wide.named_parameters())
+    assert all(torch.equal(value, same[name]) for name, value in model.named_parameters() if value.ndim == 1)
+    buffers = dict(wide.named_buffers())
+    assert buffers.keys() == dict(model.named_buffers()).keys()
+    assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
 
 
 def test_widened_answers_as_before_and_is_narrow_again(tmp_path):
-    model = adapted(store_matrices(make_tiny_model("llama", tmp_path), torch.bfloat16))
+    folder = store_matrices(make_tiny_model("llama", tmp_path), torch.bfloat16)
+    plain, model = (adapted(folder, as_stored=as_stored) for as_stored in (False, True))
     ids = torch.arange(10, 30)[None]
+    fuse(plain)
+    expected = plain(input_ids=ids).logits
     fuse(model)
-    expected = model(input_ids=ids).logits
-    fuse(model, stored=torch.bfloat16)
     narrowed = {name for name, value in model.named_parameters() if value.dtype == torch.bfloat16}
     assert narrowed
     assert torch.equal(model(input_ids=ids).logits, expected)
