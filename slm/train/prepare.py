@@ -58,7 +58,7 @@ def adapt_model(
         model.requires_grad_(True)
     else:
         if recipe.lora.init == "pissa":
-            model.to(device)  # it decomposes every weight, which takes minutes on a CPU
+            model.to(device)  # it decomposes every weight
         model = add_lora(model, recipe.lora, folder=folder)
     if not train.compile:  # the compiler fuses by itself
         fuse(model)
