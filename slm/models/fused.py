@@ -8,30 +8,29 @@ is not of a known kind, or its weights are trained themselves, it is left as it 
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from slm.models.again import (
+    AGAIN,
+    GATED,
+    GATED_IN_ONE,
+    NORMS,
+    Again,
+    find_activation,
+    gated_forward,
+    gated_in_one_forward,
+    norm_forward,
+)
 from slm.models.arena import keep, kept
 from slm.models.frozen import fuse_embedding, known_embedding, wide, widen
 from slm.models.head_loss import fuse_head
 
-# RMSNorm by class name: what is added to the weight, and the name of its epsilon.
-_NORMS = {
-    "LlamaRMSNorm": (0.0, "variance_epsilon"),
-    "Qwen2RMSNorm": (0.0, "variance_epsilon"),
-    "Qwen3RMSNorm": (0.0, "variance_epsilon"),
-    "Phi3RMSNorm": (0.0, "variance_epsilon"),
-    "Gemma2RMSNorm": (1.0, "eps"),
-    "Gemma3RMSNorm": (1.0, "eps"),
-}
 # Linear layers of one module that are given the same input.
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-_GATED = {"LlamaMLP", "Qwen2MLP", "Qwen3MLP", "Gemma2MLP", "Gemma3MLP"}
-_GATED_IN_ONE = {"Phi3MLP"}
 
 
 def fuse(model: Any) -> None:
@@ -49,11 +48,11 @@ def fuse(model: Any) -> None:
             _replace(module, _lora_forward)
             setattr(module, _TOGETHER, _Together([module]))
             frozen.append(module.base_layer.weight)
-        elif name in _NORMS and not module.weight.requires_grad:
-            _replace(module, _norm_forward)
-        elif name in _GATED | _GATED_IN_ONE and _activation(module) is not None:
-            _replace(module, _gated_forward if name in _GATED else _gated_in_one_forward)
-            for layer in [module.gate_proj, module.up_proj] if name in _GATED else [module.gate_up_proj]:
+        elif name in NORMS and not module.weight.requires_grad:
+            _replace(module, norm_forward)
+        elif name in GATED | GATED_IN_ONE and find_activation(module) is not None:
+            _replace(module, gated_forward if name in GATED else gated_in_one_forward)
+            for layer in [module.gate_proj, module.up_proj] if name in GATED else [module.gate_up_proj]:
                 setattr(layer, _OUTPUT_KEPT, True)
     for module in model.modules():
         for names in _SIBLINGS:
@@ -77,19 +76,6 @@ def _head_and_embedding(model: Any, *, head_fused: bool) -> list[Tensor]:
 
 def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
     module.forward = MethodType(forward, module)
-
-
-class _Again:
-    """How a layer's input, which is not kept, is computed once more: by `make`, from tensors that are kept anyway.
-
-    `shared` is what `make` left for the next step of the same backward pass.
-    """
-
-    __slots__ = ("make", "shared")
-
-    def __init__(self, make: Callable[..., Tensor]) -> None:
-        self.make = make
-        self.shared: Tensor | None = None
 
 
 class _Together:
@@ -119,8 +105,6 @@ class _Together:
 _TOGETHER = "slm_together"
 # Attribute of a layer whose output the backward pass needs.
 _OUTPUT_KEPT = "slm_output_kept"
-# Attribute of a tensor that a layer is given: its _Again, and the tensors to compute it from.
-_AGAIN = "slm_again"
 
 
 def _plain(module: Any) -> bool:
@@ -153,7 +137,7 @@ def _lora(layers: Sequence[Any], x: Tensor) -> tuple[Tensor, ...]:
     pairs = [(layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)) for layer in layers]
     ys: tuple[Tensor, ...] = _Lora.apply(  # type: ignore[no-untyped-call]
         x,
-        getattr(x, _AGAIN, None),
+        getattr(x, AGAIN, None),
         any(getattr(layer, _OUTPUT_KEPT, False) for layer in layers),
         [(base.weight, base.bias, layer.scaling[name]) for base, layer in zip(bases, layers, strict=True)],
         *(a for a, _ in pairs),
@@ -171,7 +155,7 @@ class _Lora(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, again: tuple[_Again, Sequence[Tensor]] | None, output_kept: bool,
+        ctx: Any, x: Tensor, again: tuple[Again, Sequence[Tensor]] | None, output_kept: bool,
         frozen: Sequence[tuple[Tensor, Tensor | None, float]], *adapters: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         downs, ups = adapters[: len(frozen)], adapters[len(frozen) :]
@@ -215,107 +199,3 @@ class _Lora(torch.autograd.Function):
                 grad_x.addmm_(grad, wide(weight, x))
             grad_x = grad_x.addmm_(grad_low, down).view(x.shape)
         return grad_x, None, None, None, *grad_downs, *grad_ups
-
-
-def _norm_forward(self: Any, x: Tensor) -> Tensor:
-    offset, epsilon = _NORMS[type(self).__name__]
-    weight = self.weight if offset == 0 else self.weight.float() + offset
-    again, inside = _Again(_normed_again), keep(x)
-    y: Tensor
-    y, inverse = _Norm.apply(x, inside, weight, getattr(self, epsilon))  # type: ignore[no-untyped-call]
-    setattr(y, _AGAIN, (again, (inside, weight, inverse)))
-    return y
-
-
-def _normed(x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
-    return (x.float() * inverse).mul_(weight).to(x.dtype)
-
-
-def _normed_again(_again: _Again, x: Tensor, weight: Tensor, inverse: Tensor) -> Tensor:
-    return _normed(x, weight, inverse)
-
-
-class _Norm(torch.autograd.Function):
-    """RMSNorm with a frozen weight, over the last dimension, in float32: w x / √(mean(x²) + ε); and 1 / √(…).
-
-    `inside` is x as it is kept for the backward pass.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, inside: Tensor, weight: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-        inverse = kept((*x.shape[:-1], 1), x, torch.float32)
-        torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True, out=inverse)
-        inverse.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
-        ctx.save_for_backward(inside, weight, inverse)
-        ctx.mark_non_differentiable(inverse)
-        return _normed(x, weight, inverse), inverse
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, inverse = ctx.saved_tensors
-        full = x.float()
-        inner = grad * weight.float()
-        along = torch.linalg.vecdot(inner, full)[..., None]
-        along.mul_(inverse).mul_(inverse).mul_(inverse).div_(x.shape[-1])
-        return inner.mul_(inverse).addcmul_(full, along, value=-1).to(x.dtype), None, None, None
-
-
-def _activation(module: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor], dict[str, Any]] | None:
-    """(function, its gradient, options) of a gated layer's activation, where it is known."""
-    name = getattr(module.config, "hidden_activation", None) or getattr(module.config, "hidden_act", None)
-    if name == "silu":
-        return torch.ops.aten.silu, torch.ops.aten.silu_backward, {}
-    if name == "gelu_pytorch_tanh":
-        return torch.ops.aten.gelu, torch.ops.aten.gelu_backward, {"approximate": "tanh"}
-    return None
-
-
-def _gated_forward(self: Any, x: Tensor) -> Tensor:
-    y: Tensor = self.down_proj(_gated(self.gate_proj(x), self.up_proj(x), self))
-    return y
-
-
-def _gated_in_one_forward(self: Any, hidden_states: Tensor) -> Tensor:
-    gate, up = self.gate_up_proj(hidden_states).chunk(2, dim=-1)
-    y: Tensor = self.down_proj(_gated(gate, up, self))
-    return y
-
-
-def _gated(gate: Tensor, up: Tensor, module: Any) -> Tensor:
-    activation = _activation(module)
-    again, inside = _Again(partial(_gated_again, activation)), (keep(gate), keep(up))
-    y: Tensor = _Gated.apply(gate, up, inside, activation, again)  # type: ignore[no-untyped-call]
-    setattr(y, _AGAIN, (again, inside))
-    return y
-
-
-def _gated_again(activation: Any, again: _Again, gate: Tensor, up: Tensor) -> Tensor:
-    function, _, options = activation
-    again.shared = function(gate, **options)
-    return again.shared * up
-
-
-class _Gated(torch.autograd.Function):
-    """activation(gate) · up; the activation is computed again in the backward pass instead of kept.
-
-    `inside` are gate and up as they are kept.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, gate: Tensor, up: Tensor, inside: tuple[Tensor, Tensor], activation: Any, again: _Again
-    ) -> Tensor:
-        function, _, options = activation
-        ctx.save_for_backward(*inside)
-        ctx.activation, ctx.again = activation, again
-        out: Tensor = function(gate, **options)
-        return out.mul_(up)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        gate, up = ctx.saved_tensors
-        function, gradient, options = ctx.activation
-        activated, ctx.again.shared = ctx.again.shared, None
-        if activated is None:  # the layer behind did not need it
-            activated = function(gate, **options)
-        return gradient(grad * up, gate, **options), activated.mul_(grad), None, None, None

@@ -61,7 +61,7 @@ def add_lora(model: Any, lora: LoraSection, *, folder: Path | None = None) -> An
             alpha_pattern=alphas,
             use_rslora=lora.rslora,
             use_dora=lora.dora,
-            init_lora_weights=_PISSA if lora.init == "pissa" else True,
+            init_lora_weights=_PISSA if lora.init == "pissa" else True,  # type: ignore[arg-type]  # its template of a name
         )
         peft_model = get_peft_model(model, config)
     if lora.init == "pissa":
