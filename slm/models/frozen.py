@@ -35,6 +35,11 @@ def mark(model: Any, dtype: torch.dtype) -> None:
             setattr(parameter, _WIDE, dtype)
 
 
+def is_marked(module: Any) -> bool:
+    """Whether the module's weight is kept as it is stored."""
+    return hasattr(getattr(module, "weight", None), _WIDE)
+
+
 def widen(model: Any, *, but: Iterable[Tensor] = ()) -> None:
     """Make the marked weights of a model wide for good, but for those that are multiplied by who calls `wide`."""
     left = {id(weight) for weight in but}

@@ -26,7 +26,7 @@ from slm.models.again import (
     norm_forward,
 )
 from slm.models.arena import keep, kept
-from slm.models.frozen import fuse_embedding, known_embedding, wide, widen
+from slm.models.frozen import fuse_embedding, is_marked, known_embedding, wide, widen
 from slm.models.head_loss import fuse_head
 
 # Linear layers of one module that are given the same input.
@@ -41,13 +41,13 @@ def fuse(model: Any) -> None:
     head = fuse_head(model)
     from peft.tuners.lora import Linear as LoraLinear
 
-    frozen: list[Any] = []
+    linear = (module for module in model.modules() if type(module) is nn.Linear and is_marked(module))
+    frozen: list[Any] = [module for module in linear if module is not model.get_output_embeddings()]
     for module in model.modules():
         name = type(module).__name__
         if isinstance(module, LoraLinear) and _plain(module):
             _replace(module, _lora_forward)
             setattr(module, _TOGETHER, _Together([module]))
-            frozen.append(module.base_layer.weight)
         elif name in NORMS and not module.weight.requires_grad:
             _replace(module, norm_forward)
         elif name in GATED | GATED_IN_ONE and find_activation(module) is not None:
@@ -60,7 +60,9 @@ def fuse(model: Any) -> None:
             together = _Together(layers)
             for layer in layers:
                 setattr(layer, _TOGETHER, together)
-    widen(model, but=[*frozen, *_head_and_embedding(model, head_fused=head)])
+    for module in frozen:
+        _replace(module, _frozen_forward)
+    widen(model, but=[*(module.weight for module in frozen), *_head_and_embedding(model, head_fused=head)])
 
 
 def _head_and_embedding(model: Any, *, head_fused: bool) -> list[Tensor]:
@@ -76,6 +78,25 @@ def _head_and_embedding(model: Any, *, head_fused: bool) -> list[Tensor]:
 
 def _replace(module: Any, forward: Callable[..., Tensor]) -> None:
     module.forward = MethodType(forward, module)
+
+
+def _frozen_forward(self: Any, x: Tensor) -> Tensor:
+    y: Tensor = _Frozen.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Frozen(torch.autograd.Function):
+    """y = x Wᵀ + bias, both frozen; W as it is stored is what is kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight)
+        return nn.functional.linear(x, wide(weight, x), bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        return grad @ wide(weight, grad) if ctx.needs_input_grad[0] else None, None, None
 
 
 class _Together:

@@ -38,9 +38,12 @@ def prepare_model(folder: Path, recipe: Recipe, *, device: torch.device) -> Any:
 
 
 def keeps_stored(recipe: Recipe) -> bool:
-    """Whether frozen weights stay as they are stored (`slm.models.frozen`), as far as the model's modules allow it."""
-    plain = recipe.train.method == "lora" and recipe.lora.init == "default" and recipe.model.quantize == "none"
-    return plain and not recipe.train.compile and not _sharded()
+    """Whether frozen weights stay as they are stored (`slm.models.frozen`), as far as the model's modules allow it.
+
+    Not where their values change (PiSSA) or are looked at (DoRA, LoftQ).
+    """
+    plain = recipe.train.method == "lora" and recipe.lora.init == "default" and not recipe.lora.dora
+    return plain and recipe.model.quantize == "none" and not recipe.train.compile and not _sharded()
 
 
 def adapt_model(

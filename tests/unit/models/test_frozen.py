@@ -14,9 +14,9 @@ from slm.recipe import LoraSection
 from tiny import FAMILIES, make_tiny_model, store_matrices
 
 
-def adapted(folder, *, as_stored):
+def adapted(folder, *, as_stored, **lora):
     torch.manual_seed(0)
-    model = add_lora(load_model(folder, dtype="float32", as_stored=as_stored), LoraSection(rank=4))
+    model = add_lora(load_model(folder, dtype="float32", as_stored=as_stored), LoraSection(rank=4, **lora))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -48,6 +48,30 @@ def test_loss_and_gradients_are_the_same_to_the_bit(family, dtype, tmp_path):
     (loss, gradient), (expected_loss, expected) = results(model), results(kept)
     assert torch.equal(loss, expected_loss)
     assert torch.equal(gradient, expected)
+
+
+@pytest.mark.parametrize("lora", [{"targets": "attention"}, {"dropout": 0.5}])
+def test_layers_without_a_fused_adapter_are_the_same_to_the_bit(lora, tmp_path):
+    folder = store_matrices(make_tiny_model("qwen2", tmp_path), torch.bfloat16)  # its layers have biases
+    kept, model = (adapted(folder, as_stored=as_stored, **lora).train() for as_stored in (False, True))
+    fuse(kept)
+    fuse(model)
+    layer = model.get_base_model().get_decoder().layers[0].mlp.down_proj
+    assert getattr(layer, "base_layer", layer).weight.dtype == torch.bfloat16
+    expected, found = [], []
+    for one, into in ((kept, expected), (model, found)):
+        torch.manual_seed(3)  # of the dropout
+        into.extend(results(one))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_without_its_adapter_a_model_answers_as_the_base(tmp_path):
+    folder = store_matrices(make_tiny_model("llama", tmp_path), torch.float16)
+    model, ids = adapted(folder, as_stored=True), torch.arange(10, 30)[None]
+    fuse(model)
+    with model.disable_adapter():
+        expected = load_model(folder, dtype="float32")(input_ids=ids).logits
+        assert torch.allclose(model(input_ids=ids).logits, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("family", "narrowed"), [("gemma3", True), ("gemma2", False)])
