@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slm.models.arena import keep, kept
+from slm.models.arena import forgetting, keep, kept
 
 # Attribute of a tensor that a layer is given: its Again, and the tensors to compute it from.
 AGAIN = "slm_again"
@@ -44,9 +44,10 @@ def norm_forward(self: Any, x: Tensor) -> Tensor:
     """The forward of a norm in `NORMS` whose weight is frozen."""
     offset, epsilon = NORMS[type(self).__name__]
     weight = self.weight if offset == 0 else self.weight.float() + offset
-    again, inside = Again(_normed_again), keep(x)
     y: Tensor
-    y, inverse = _Norm.apply(x, inside, weight, getattr(self, epsilon))  # type: ignore[no-untyped-call]
+    with forgetting(not x.requires_grad):
+        again, inside = Again(_normed_again), keep(x)
+        y, inverse = _Norm.apply(x, inside, weight, getattr(self, epsilon))  # type: ignore[no-untyped-call]
     setattr(y, AGAIN, (again, (inside, weight, inverse)))
     return y
 
@@ -109,7 +110,9 @@ def gated_in_one_forward(self: Any, hidden_states: Tensor) -> Tensor:
 
 def _gated(gate: Tensor, up: Tensor, module: Any) -> Tensor:
     activation = find_activation(module)
-    again, inside = Again(partial(_gated_again, activation)), (keep(gate), keep(up))
+    with forgetting(not gate.requires_grad and not up.requires_grad):
+        inside = keep(gate), keep(up)
+    again = Again(partial(_gated_again, activation))
     y: Tensor = _Gated.apply(gate, up, inside, activation, again)  # type: ignore[no-untyped-call]
     setattr(y, AGAIN, (again, inside))
     return y

@@ -88,6 +88,17 @@ def remembering(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
+def forgetting(wanted: bool) -> Iterator[None]:
+    """While entered, and if `wanted`, nothing is kept: no gradient will come here."""
+    global _open
+    before, _open = _open, _open and not wanted
+    try:
+        yield
+    finally:
+        _open = before
+
+
+@contextmanager
 def standing_in(blocks: Blocks) -> Iterator[None]:
     """While entered, `blocks` take the place of the real ones: for a plan, which counts memory and takes none."""
     global _arena

@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from slm.models.arena import keep, kept
+from slm.models.arena import forgetting, keep, kept
 from slm.models.attention import Layout, packed_mask
 from slm.models.gpu_attention import fastest_on_gpu
 
@@ -148,7 +148,8 @@ def packed_attention(
     if pack_plan.layout.position.device.type != "cpu":
         attend = fastest_on_gpu(pack_plan, query, key, value, sliding_window, scale)
         return attend(query, key, value).transpose(1, 2), None
-    out: Tensor = _Packed.apply(query, key, value, pack_plan, sliding_window, scale)  # type: ignore[no-untyped-call]
+    with forgetting(not (query.requires_grad or key.requires_grad or value.requires_grad)):
+        out: Tensor = _Packed.apply(query, key, value, pack_plan, sliding_window, scale)  # type: ignore[no-untyped-call]
     return out, None
 
 

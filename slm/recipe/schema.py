@@ -76,6 +76,12 @@ class LoraSection(Section):
         default="all-linear",
         description="Layers that get an adapter: every linear layer, the attention's, or a list of module names.",
     )
+    layers: int | None = Field(
+        default=None,
+        gt=0,
+        description="Only the last so many decoder layers get an adapter; null: all. No gradient goes below them: less "
+        "memory, faster steps.",
+    )
     ranks: Ranks = Field(
         default={},
         description="Other ranks by module name, such as `{down_proj: 32}`; the longest name that fits counts.",

@@ -3,7 +3,7 @@
 import torch
 
 from slm.models import arena
-from slm.models.arena import keep, kept, remembering
+from slm.models.arena import forgetting, keep, kept, remembering
 
 
 def address(tensor):
@@ -74,6 +74,15 @@ def test_outside_of_a_forward_pass_it_is_ordinary_memory():
         assert made.dtype == torch.bfloat16
         assert address(same) == address(like)
         assert not arena._arena.holds(made)
+
+
+def test_where_no_gradient_comes_nothing_is_kept():
+    like = torch.zeros(3)
+    with remembering(True):
+        for wanted in (True, False):
+            with forgetting(wanted):
+                assert arena._arena.holds(kept((2, 2), like)) == (not wanted)
+        assert arena._arena.holds(kept((2, 2), like))
 
 
 def test_a_tensor_larger_than_a_block_gets_one_of_its_own(monkeypatch):

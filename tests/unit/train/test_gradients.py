@@ -37,12 +37,12 @@ def examples() -> list[Encoded]:
     return [*of_first, long, Encoded("b0", second, draw_ids(6, draw), draw_ids(3, draw)), alone]
 
 
-def prepared(folder: Path, *, packed: bool, fused: bool = True, spread: float = 0.1) -> tuple[Any, Any]:
+def prepared(folder: Path, *, packed: bool, fused: bool = True, spread: float = 0.1, **lora: Any) -> tuple[Any, Any]:
     base = load_model(folder, dtype="float32")
     if packed:
         use_packed_attention(base)
     torch.manual_seed(0)
-    model = add_lora(base, LoraSection(rank=4))
+    model = add_lora(base, LoraSection(rank=4, **lora))
     with torch.no_grad():  # LoRA starts as the identity, whose gradient would be zero for half of the parameters
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -92,6 +92,14 @@ def test_packed_and_padded_equal_one_by_one(family, packed, tmp_path):
     agree(gradients(model, config, [Pack((tuple(data[:4]), (data[4],), (data[5],)))]), expected)
     agree(gradients(model, config, [Pack(((example,),)) for example in data]), expected)
     agree(gradients(model, config, [Pack(tuple((example,) for example in data), padded=True)]), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_of_the_last_layer_alone(family, tmp_path):
+    folder, data = make_tiny_model(family, tmp_path), examples()
+    expected = textbook(prepared(folder, packed=False, fused=False, layers=1)[0], data)
+    model, config = prepared(folder, packed=True, layers=1)
+    agree(gradients(model, config, [Pack((tuple(data[:4]), (data[4],), (data[5],)))]), expected)
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,19 @@ def test_training_an_adapter_needs_no_gradient_of_frozen_weights(tmp_path):
     assert ours.recompute == 0
 
 
+def test_layers_below_the_first_that_is_trained_have_no_backward_pass(tmp_path):
+    base = load_model(make_tiny_model("llama", tmp_path), dtype="float32")
+    config, pack, rank = base.config, shared(), 4
+    model = add_lora(base, LoraSection(rank=rank, layers=1)).train()
+    count = FlopCount(model)
+    found = counted(lambda: summed_loss(model, config, to_tensors(pack), dtype=torch.float32).backward())["linear"]
+    size = config.hidden_size
+    outputs = size + 2 * size * config.num_key_value_heads // config.num_attention_heads
+    spared = 2 * pack.tokens * (size * outputs + 3 * size * rank)
+    assert count.linear(pack).forward + count.linear(pack).backward - spared == found
+    assert count.attention(pack).backward == count.attention(pack).forward  # twice, of one of two layers
+
+
 def test_training_every_weight_costs_three_times_the_forward_pass(tmp_path):
     model = load_model(make_tiny_model("llama", tmp_path), dtype="float32")
     flops = FlopCount(model).of(shared())
