@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from slm.models.frozen import wide
 from slm.models.lora import plain_model
 
-_BLOCK_BYTES = 24 * 2**20  # of logits
+_BLOCK_BYTES = 24 * 2**20  # of logits, and of the weights that they are made with
 _ROWS = 1024  # at once: more would make blocks of few columns
 _LABELS = "slm_labels"
 
@@ -95,7 +95,7 @@ def _loss_and_mean(
     highest = torch.full((rows, 1), -torch.inf, dtype=torch.float32, device=hidden.device)
     total, score = torch.zeros_like(highest), torch.zeros_like(highest)
     mean = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device) if mean_wanted else None
-    columns = max(1, _BLOCK_BYTES // (4 * rows))
+    columns = max(1, _BLOCK_BYTES // (4 * max(hidden.shape)))
     for start in range(0, len(weight), columns):
         block = wide(weight[start : start + columns], hidden)
         logits = (hidden @ block.t()).float()
@@ -109,7 +109,7 @@ def _loss_and_mean(
         total.mul_(shrink).add_(shares.sum(-1, keepdim=True))
         if mean is not None:
             mean.mul_(shrink).add_(shares.to(block.dtype) @ block)
-        del logits, shares  # before the next block takes as much
+        del block, logits, shares  # before the next block takes as much
     if mean is not None:
         mean.div_(total)
     return total.log() + highest - score, mean
