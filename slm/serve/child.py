@@ -1,4 +1,4 @@
-"""A server that runs as a child process: started with a log, awaited until it is ready, and ended with its own children."""
+"""A server that runs as a child process: started with a log, awaited until it is ready, ended with all it started."""
 
 import ctypes
 import os
@@ -68,7 +68,7 @@ def started(
     try:
         with disk_errors(log), log.open("wb") as output:
             # A session of its own: Ctrl-C ends it by our word alone, and together with all that it has started.
-            process = subprocess.Popen(  # noqa: PLW1509 - this process has no other threads yet
+            process = subprocess.Popen(
                 list(command),
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
