@@ -128,6 +128,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
     """The fields of a request that say something: null and what has no effect is left out."""
     try:
         values = json.loads(content)
+        json.dumps(values, ensure_ascii=False).encode()  # half a character, which JSON can write, is no text
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is not JSON: {error}") from None
     if not isinstance(values, dict):
