@@ -2,11 +2,10 @@
 
 import os
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
+from serve_process import alive, wait_until_dead
 from slm.errors import InputError, JobError
 from slm.serve import child as module
 from slm.serve.address import Address
@@ -35,21 +34,6 @@ def port() -> int:
 def start(tmp_path, code: str, *arguments: object):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return started("server", command, os.environ, log=tmp_path / "logs" / "server.log", secret=KEY)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there; one that has ended and was not yet collected is not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until_dead(pid: int) -> None:
-    deadline = time.monotonic() + 30
-    while alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
-        time.sleep(0.05)
 
 
 def test_it_is_ready_once_it_answers_and_gone_after_the_block(tmp_path, port, monkeypatch, capsys):
@@ -93,7 +77,8 @@ def test_an_error_in_the_block_ends_it_too(tmp_path, port):
             pids.append(child._process.pid)
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     wait_until_dead(pids[0])
 
 
