@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from slm.cli.subjects import Subject
     from slm.serve import Address
 
+# A longer answer takes room in every place of the batch, also of those who ask for a short one.
+_MOST_TOKENS = 512
 Engine = Literal["auto", "local", "vllm"]
 RunArgument = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="A run's folder, or its name in the folder of the runs.")
+    str | None, typer.Argument(metavar="RUN", help="A run's folder, or its name in the folder of the runs.")
 ]
 EngineOption = Annotated[
     Engine, typer.Option(help="Who computes: slm itself, or vLLM; auto: vLLM where it is installed.")
@@ -32,7 +35,10 @@ KeyEnv = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="What clients call the model; by default the run's or model's name.")]
 MostTokens = Annotated[
-    int, typer.Option("--max-tokens", min=1, help="The longest answer that a request may ask for (local engine).")
+    int | None,
+    typer.Option(
+        "--max-tokens", min=1, help="The longest answer a request may ask for (local engine).  [default: 512]"
+    ),
 ]
 VllmOptions = Annotated[
     str, typer.Option(metavar="TEXT", help='More options for vLLM, such as "--max-model-len 2048 --enforce-eager".')
@@ -49,7 +55,7 @@ def serve(
     port: Port = 8000,
     key_env: KeyEnv = None,
     name: Name = None,
-    max_tokens: MostTokens = 512,
+    max_tokens: MostTokens = None,
     vllm_options: VllmOptions = "",
     log: Log = None,
     runs: Runs = Path("runs"),
@@ -66,14 +72,23 @@ def serve(
     address = make_address(host, port, key_env=key_env)
     subject = find_subject(run, model, form, runs=runs, accept_license=accept_license)
     chosen = ("vllm" if find_vllm() else "local") if engine == "auto" else engine
+    _check_options(chosen, {"--max-tokens": max_tokens, "--vllm-options": vllm_options, "--log": log})
     banner = _Banner(name or default_name(subject), chosen, key_env=key_env, as_json=as_json)
     if subject.generate.constrain:
         print("note: the recipe keeps answers within a schema; a server answers freely", file=sys.stderr)
     with until_stopped():
         if chosen == "local":
-            _serve_local(subject, address, banner, most_tokens=max_tokens)
+            _serve_local(subject, address, banner, most_tokens=max_tokens or _MOST_TOKENS)
         else:
             _serve_vllm(subject, address, banner, options=vllm_options, log=log)
+
+
+def _check_options(engine: str, given: Mapping[str, object]) -> None:
+    """Raises InputError for an option that only the other engine has."""
+    for option, value in given.items():
+        of = "local" if option == "--max-tokens" else "vllm"
+        if value and of != engine:
+            raise InputError(f"the engine {engine} has no such option", where=option, expected=f"it with --engine {of}")
 
 
 class _Banner:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from learned_run import make_form, make_run
+from slm.cli.app import app
 from slm.cli.served import default_name, find_subject, make_renderer, make_weights
 from slm.cli.serving import _Banner
 from slm.errors import InputError, ModelError
@@ -90,3 +91,13 @@ def test_a_program_gets_one_line_of_json(capsys):
     _Banner("tuned", "vllm", key_env=None, as_json=False).show("http://x/v1", chat=True, verified=False)
     told = json.loads(capsys.readouterr().out)
     assert (told["url"], told["model"], told["engine"]) == ("http://x/v1", "tuned", "vllm")
+
+
+@pytest.mark.parametrize(
+    ("engine", "option"),
+    [("local", "--log"), ("local", "--vllm-options"), ("vllm", "--max-tokens")],
+)
+def test_an_option_of_the_other_engine_is_not_ignored(run, monkeypatch, engine, option):
+    monkeypatch.setenv("SLM_VLLM_PYTHON", sys.executable)
+    with pytest.raises(InputError, match=f"{option}: the engine {engine} has no such option"):
+        app(["serve", str(run.path), "--engine", engine, option, "7"], standalone_mode=False)
