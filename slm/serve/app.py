@@ -67,7 +67,8 @@ class Api:
         return guarded
 
     async def _health(self, _request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        alive = self.engine.alive
+        return JSONResponse({"status": "ok" if alive else "failed"}, 200 if alive else 503)
 
     async def _metrics(self, _request: Request) -> Response:
         text = self.metrics.text(running=self.engine.running, waiting=self.engine.waiting)

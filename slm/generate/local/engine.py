@@ -74,6 +74,11 @@ class Engine:
         self._fail("the server is stopping")
 
     @property
+    def alive(self) -> bool:
+        """Whether it answers at all."""
+        return self._thread.is_alive()
+
+    @property
     def running(self) -> int:
         """Questions that have a slot."""
         return len(self._decoder.active)
@@ -123,7 +128,8 @@ class Engine:
                 self._changed.wait()
             for question in self._arrived:
                 self._decoder.queue.append(question)
-            self._decoder.drop(self._cancelled)
+            if self._cancelled:
+                self._decoder.drop(self._cancelled)
             self._arrived, self._cancelled = [], []
             return not self._closing
 

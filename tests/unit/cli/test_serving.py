@@ -8,7 +8,7 @@ import pytest
 
 from learned_run import make_form, make_run
 from slm.cli.app import app
-from slm.cli.served import default_name, find_subject, make_renderer, make_weights
+from slm.cli.served import default_name, find_subject, load_backend, make_renderer, make_weights
 from slm.cli.serving import _Banner
 from slm.errors import InputError, ModelError
 from slm.models.forms import FormSpec
@@ -57,6 +57,14 @@ def test_forms(run, tmp_path):
     gguf = subject_of(form=export(run, FormSpec(kind="gguf", quant="f32")))
     with pytest.raises(ModelError, match="a form of kind gguf is not served by vLLM"):
         make_weights(gguf, "x")
+
+
+def test_only_an_adapter_has_to_differ_from_its_base_model(run, tmp_path):
+    forms = {
+        kind: subject_of(form=export(run, FormSpec(kind=kind), out=tmp_path / kind)) for kind in ("adapter", "merged")
+    }
+    subjects = [subject_of(run=str(run.path)), subject_of(model=str(base_of(run))), *forms.values()]
+    assert [load_backend(subject)[1] for subject in subjects] == [True, False, True, False]
 
 
 def test_an_adapter_of_quantized_weights_is_not_put_on_whole_ones(run):

@@ -269,3 +269,10 @@ def test_tokens_come_one_by_one_in_a_stream(endless):
     tokens = [event["choices"][0]["logprobs"]["content"] for event in events[1:]]
     assert [len(each) for each in tokens] == [1] * 30
     assert all(one["id"] == other["id"] for one, other in pairwise(events))
+
+
+def test_health_says_when_the_engine_is_gone(backend):
+    with serving(backend) as served:
+        assert served.client.get("/health").json() == {"status": "ok"}
+        served.engine.__exit__(None, None, None)
+        assert served.client.get("/health").status_code == 503
