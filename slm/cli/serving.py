@@ -3,7 +3,8 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -66,8 +67,9 @@ def serve(
 
     Example: slm serve quickstart-1a2b3c4d --engine local
     """
-    from slm.cli.served import default_name, find_subject
-    from slm.serve import find_vllm, make_address, until_stopped
+    with _needed():
+        from slm.cli.served import default_name, find_subject
+        from slm.serve import find_vllm, make_address, until_stopped
 
     address = make_address(host, port, key_env=key_env)
     subject = find_subject(run, model, form, runs=runs, accept_license=accept_license)
@@ -81,6 +83,18 @@ def serve(
             _serve_local(subject, address, banner, most_tokens=max_tokens or _MOST_TOKENS)
         else:
             _serve_vllm(subject, address, banner, options=vllm_options, log=log)
+
+
+@contextmanager
+def _needed() -> Iterator[None]:
+    """Imports of what not every machine has. Raises InputError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise InputError(
+            f"the server needs {package}, which is not installed", hint="pip install 'slm[train,serve]'"
+        ) from None
 
 
 def _check_options(engine: str, given: Mapping[str, object]) -> None:
@@ -117,14 +131,11 @@ class _Banner:
 
 
 def _serve_local(subject: "Subject", address: "Address", banner: _Banner, *, most_tokens: int) -> None:
-    try:
+    from slm.cli.served import load_backend
+
+    with _needed():
         from slm.serve.asked import Limits
         from slm.serve.local import serve_local
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"the server needs {error.name}, which is not installed", hint="pip install 'slm[serve]'"
-        ) from None
-    from slm.cli.served import load_backend
 
     with address.listen() as listening:
         address = replace(address, port=listening.getsockname()[1])
@@ -142,6 +153,7 @@ def _serve_local(subject: "Subject", address: "Address", banner: _Banner, *, mos
 def _serve_vllm(subject: "Subject", address: "Address", banner: _Banner, *, options: str, log: Path | None) -> None:
     from slm.cli.served import make_renderer, make_weights
     from slm.paths import cache_home
+    from slm.recipe import file_safe
     from slm.serve import require_vllm, run_vllm, vllm_command
     from slm.serve.verify import require_applied
 
@@ -149,7 +161,7 @@ def _serve_vllm(subject: "Subject", address: "Address", banner: _Banner, *, opti
     with address.listen() as free:
         address = replace(address, port=free.getsockname()[1])
     weights = make_weights(subject, banner.name)
-    file = (log or cache_home() / "serve" / f"{banner.name}-{address.port}.log").resolve()
+    file = (log or cache_home() / "serve" / f"{file_safe(banner.name)}-{address.port}.log").resolve()
     command = vllm_command(python, weights, address, options)
     print(f"starting vLLM; its log: {file}", file=sys.stderr)
     with run_vllm(command, log=file, key=address.key) as child:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import uvicorn
 from starlette.applications import Starlette
 
 from slm.generate.local import Engine, LocalBackend
@@ -17,8 +18,6 @@ def serve_local(
     backend: LocalBackend, limits: Limits, listening: socket.socket, *, key: str | None, ready: Callable[[], None]
 ) -> None:
     """Answer requests with the backend's model until SIGINT or SIGTERM; `ready` is called when it does."""
-    import uvicorn
-
     engine = Engine(backend.model, backend.renderer.end_id, batch_size=backend.batch_size)
 
     @asynccontextmanager

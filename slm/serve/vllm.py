@@ -68,6 +68,8 @@ def vllm_command(python: Path, weights: Weights, address: Address, options: str)
     command = [str(python), "-m", _MODULE, "--model", str(weights.folder)]
     command += ["--served-model-name", weights.base_name or weights.name]
     if weights.adapter is not None:
+        if "=" in weights.name:
+            raise InputError("vLLM takes no name with =", where=f"--name {weights.name}", expected="another name")
         rank = str(_lora_rank(weights.adapter))
         modules = f"{weights.name}={weights.adapter}"
         command += ["--enable-lora", "--max-lora-rank", rank, "--lora-modules", modules]

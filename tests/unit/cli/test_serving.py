@@ -109,3 +109,10 @@ def test_an_option_of_the_other_engine_is_not_ignored(run, monkeypatch, engine, 
     monkeypatch.setenv("SLM_VLLM_PYTHON", sys.executable)
     with pytest.raises(InputError, match=f"{option}: the engine {engine} has no such option"):
         app(["serve", str(run.path), "--engine", engine, option, "7"], standalone_mode=False)
+
+
+def test_what_is_not_installed_is_named(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette.applications", None)
+    monkeypatch.delitem(sys.modules, "slm.serve.local", raising=False)
+    with pytest.raises(InputError, match="the server needs starlette, which is not installed"):
+        app(["serve", str(run.path), "--engine", "local", "--port", "0"], standalone_mode=False)

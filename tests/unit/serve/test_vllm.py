@@ -77,6 +77,12 @@ def test_options_that_would_show_the_key_or_move_the_server(tmp_path, options):
     assert "s3cret-key" not in str(raised.value)
 
 
+def test_a_name_that_vllm_would_read_otherwise(tmp_path):
+    weights = Weights("a=b", Path("/base"), "float32", adapter(tmp_path), "base")
+    with pytest.raises(InputError, match="no name with ="):
+        vllm_command(PYTHON, weights, ADDRESS, "")
+
+
 def test_which_python_has_vllm(monkeypatch, tmp_path):
     monkeypatch.setenv("SLM_VLLM_PYTHON", sys.executable)
     assert find_vllm() == Path(sys.executable)
