@@ -72,6 +72,17 @@ def test_eight_clients_get_the_runs_answers_and_ctrl_c_ends_it_well(run, local, 
         assert "Traceback" not in server.output()
 
 
+def test_a_served_run_is_certified_as_the_run(slm, run, tmp_path):
+    with slm_serve(run.path, "--engine", "local", folder=tmp_path) as server:
+        done = slm("parity", run.path, "--endpoint", server.url, "--model", run.path.name, "--json")
+        (certificate,) = json.loads(done.stdout)
+        assert server.stop() == 0
+    assert certificate["verdict"] == "same", certificate
+    assert certificate["closeness"]["same_answers"] == len(PAIRS)
+    assert certificate["closeness"]["logprob_gap"] < 1e-4
+    assert {check["name"]: check["outcome"] for check in certificate["checks"]}["prompt ids"] == "pass"
+
+
 def test_it_ends_while_it_answers(tiny_llama, tmp_path):
     options = ["--name", "untuned", "--engine", "local", "--max-tokens", "2000"]
     with slm_serve("--model", tiny_llama, *options, folder=tmp_path) as server:
