@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from slm.cli import costing, evaluating, exporting, inspecting, parity, planning, runs, sql, training
+from slm.cli import costing, evaluating, exporting, inspecting, parity, planning, runs, serving, sql, training
 from slm.errors import SlmError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("leaderboard")(evaluating.leaderboard)
 app.command("cost")(costing.cost)
 app.command("export")(exporting.export)
 app.command("parity")(parity.parity)
+app.command("serve")(serving.serve)
 app.add_typer(inspecting.recipe_app, name="recipe")
 app.add_typer(inspecting.models_app, name="models")
 app.add_typer(inspecting.suites_app, name="suites")

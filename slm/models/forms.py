@@ -140,7 +140,7 @@ def load_form(folder: Path, *, dtype: "Dtype | None" = None) -> tuple[Any, Any]:
     section = form_recipe(folder).model
     section = section.model_copy(update={"dtype": dtype or section.dtype})
     if form.kind == "adapter":
-        base = _base_folder(form, folder)
+        base = base_folder(form, folder)
         return load_answering(base, section, adapter=folder), load_tokenizer(base)
     if form.kind == "gguf":
         return _load_gguf(folder / GGUF_FILE, section)
@@ -175,7 +175,8 @@ def _load_gguf(file: Path, section: ModelSection) -> tuple[Any, Any]:
     return model.to(getattr(torch, section.dtype)).eval(), tokenizer
 
 
-def _base_folder(form: Form, folder: Path) -> Path:
+def base_folder(form: Form, folder: Path) -> Path:
+    """The base model of an adapter that lies in `folder`, pulled where it is not there. Raises ModelError."""
     base = pull_model(form.model)
     if model_fingerprint(find_model(form.model)) != form.model_fingerprint:
         raise ModelError(

@@ -54,7 +54,7 @@ class Renderer:
         """Token ids of a prompt, split into the shared context and the question."""
         shared = self._layout(prompt.context)[2]
         ids = self._tokenize(self.text(prompt))
-        split = _common_length(shared, ids)
+        split = common_length(shared, ids)
         return Rendered(tuple(ids[:split]), tuple(ids[split:]))
 
     def messages(self, prompt: Prompt) -> list[dict[str, str]] | None:
@@ -80,7 +80,7 @@ class Renderer:
         """Text before the question, text after it, and the ids that all questions about the context begin with."""
         before, after = self._template(context)
         first, second = (self._tokenize(before + question + after) for question in ("How many?", "7 or 8?"))
-        return before, after, tuple(first[: _common_length(first, second)])
+        return before, after, tuple(first[: common_length(first, second)])
 
     def _template(self, context: str) -> tuple[str, str]:
         if not self.chat:
@@ -131,7 +131,8 @@ class Renderer:
         return end
 
 
-def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
+def common_length(first: Sequence[object], second: Sequence[object]) -> int:
+    """How many items two sequences begin with alike."""
     for index, (left, right) in enumerate(zip(first, second, strict=False)):
         if left != right:
             return index

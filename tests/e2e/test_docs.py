@@ -7,25 +7,44 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 
 import pytest
 
 from command import FEW, ROOT, SLM, SUITE, environment
+from fake_vllm import make_python
+from serve_process import slm_serve
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run.
-NOT_HERE = re.compile(r"^(make|git|cd|pip|python -m venv|pre-commit|export|slm models pull)\b")
+# What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run. A `curl`
+# runs with the server that the page has started before.
+NOT_HERE = re.compile(r"^(make|git|cd|pip|python -m venv|pre-commit|export|curl|slm models pull)\b")
+
+
+def lines(page: Path) -> Iterator[str]:
+    """Every command of a page, in the order in which a reader meets them."""
+    for block in re.findall(r"```(?:sh|bash|shell)\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = line.split(" #")[0].strip()
+            if command and not command.startswith("#"):
+                yield command
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """(page, command) in the order in which a reader meets them."""
+    """(page, command) of those that are run here."""
     for page in PAGES:
-        for block in re.findall(r"```(?:sh|bash|shell)\n(.*?)```", page.read_text(), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                command = line.split(" #")[0].strip()
-                if command and not command.startswith("#") and not NOT_HERE.match(command):
-                    yield page.name, command
+        for command in lines(page):
+            if not NOT_HERE.match(command):
+                yield page.name, command
+
+
+def requests_after(page: str, server: str) -> list[str]:
+    """The `curl` commands between a command that starts a server and the next one."""
+    (path,) = [path for path in PAGES if path.name == page]
+    following = dropwhile(lambda command: command != server, lines(path))
+    until_next = takewhile(lambda command: not command.startswith("slm serve"), islice(following, 1, None))
+    return [command for command in until_next if command.startswith("curl")]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +85,24 @@ def run(command: str, folder: Path, tiny: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+def serve(command: str, requests: list[str], folder: Path, tiny: Path) -> None:
+    """Start a server, send it the requests of the page, and stop it as a reader would."""
+    _, _, *arguments = shlex.split(shrink(command, tiny))
+    vllm = str(make_python(folder)) if "vllm" in command else ""
+    variables = {"SLM_KEY": "s3cret-key", "SLM_VLLM_PYTHON": vllm}
+    with slm_serve(*arguments, folder=folder, **variables) as server:
+        for request in requests:
+            here = request.replace("http://127.0.0.1:8000/v1", server.url)
+            here = here.replace("http://127.0.0.1:8000", server.url.removesuffix("/v1"))
+            here = re.sub(r'"model": "[^"]+"', f'"model": "{server.told["model"]}"', here)
+            fails = here.replace("curl ", "curl --silent --show-error --fail-with-body ", 1)
+            done = subprocess.run(
+                ["bash", "-c", fails], env=environment(**variables), capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 0, f"{here}\n{done.stdout}\n{done.stderr}"
+        assert server.stop() == 0, server.output()
+
+
 def shrink(command: str, tiny: Path) -> str:
     """The same command with a tiny model and few examples; what the command itself overrides stands."""
     command = re.sub(r"--model \S+", f"--model {tiny}", command)
@@ -83,8 +120,18 @@ def shrink(command: str, tiny: Path) -> str:
 def test_command(page, command, workplace, tiny_llama):
     if "spider" in command and "SLM_DATA" not in os.environ:
         pytest.skip("needs Spider: set SLM_DATA")
-    run(command, workplace, tiny_llama)
+    if command.startswith("slm serve"):
+        serve(command, requests_after(page, command), workplace, tiny_llama)
+    else:
+        run(command, workplace, tiny_llama)
 
 
 def test_there_are_commands_to_test():
     assert {page for page, _ in commands()} >= {"README.md", "own-data.md", "recipes.md"}
+
+
+def test_every_request_of_a_page_is_sent_to_a_server_of_it():
+    for page in PAGES:
+        servers = [command for command in lines(page) if command.startswith("slm serve")]
+        sent = [request for server in servers for request in requests_after(page.name, server)]
+        assert sent == [command for command in lines(page) if command.startswith("curl")]

@@ -1,10 +1,8 @@
 """The local backend: greedy decoding of many questions at once, slot by slot, with a transformers model.
 
-A step of the model computes the newest token of every slot, and with them the prompts that have just been given a free
-slot, and contexts that are asked for the first time. The answers are those of one prompt at a time.
+The answers are those of one prompt at a time.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,8 @@ import torch
 
 from slm.generate.constrain import Constraint
 from slm.generate.local.attention import answering, known_model
-from slm.generate.local.cache import ContextCache, SlotCache
-from slm.generate.local.choose import choose
-from slm.generate.local.inputs import step_inputs
+from slm.generate.local.cache import ContextCache
+from slm.generate.local.decoder import Decoder
 from slm.generate.local.schedule import Question, Queue
 from slm.models.allocator import keep_freed_memory
 from slm.models.forms import form_recipe, load_answering, load_form
@@ -46,7 +43,7 @@ class LocalBackend:
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
         self.constraint = constraint
-        self.longest = _longest(self.model.config)
+        self.longest = longest_sequence(self.model.config)
 
     @torch.no_grad()  # not inference mode: what a layer keeps from here would be of no use in training
     def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
@@ -65,19 +62,19 @@ class LocalBackend:
         """
         questions, too_long = self._questions(requests)
         yield from too_long
-        slots = min(self.batch_size, len(questions))
-        cache = SlotCache(self.model.config.num_hidden_layers, slots)
-        queue, active = Queue(questions, slots), list[Question]()
-        while queue or active:
+        queue = Queue(questions, min(self.batch_size, len(questions)))
+        decoder = Decoder(self.model, self.renderer.end_id, queue, constrained=self.constraint is not None)
+        while decoder:
             with answering(self.model):
-                done = self._work(cache, queue, active)
+                while not (done := decoder.step()):
+                    pass
             yield from (self._finish(question) for question in done)
 
     def _questions(self, requests: Sequence[tuple[str, Prompt]]) -> tuple[list[Question], list[Generation]]:
         contexts: dict[tuple[int, ...], ContextCache] = {}
         questions, too_long = [], []
         for example_id, prompt in requests:
-            rendered = _askable(self.renderer.render(prompt))
+            rendered = askable(self.renderer.render(prompt))
             room = self.longest - len(rendered.ids)
             if room < 1:
                 error = f"the prompt has {len(rendered.ids)} tokens, and the model takes {self.longest} with the answer"
@@ -89,36 +86,6 @@ class LocalBackend:
             chooser = self.constraint.chooser(prompt.context) if self.constraint else None
             questions.append(Question(example_id, rendered, context, min(self.max_new_tokens, room), chooser))
         return questions, too_long
-
-    def _work(self, cache: SlotCache, queue: Queue, active: list[Question]) -> list[Question]:
-        """Steps until some of the active questions are done; returns these, their slots are free."""
-        while not (done := [question for question in active if question.done]):
-            began = time.monotonic()
-            new = queue.admit(active)
-            for question in new:
-                question.admitted_s = began
-            active.extend(new)
-            self._step(cache, active, len(new), began)
-        _free(cache, active)
-        return done
-
-    def _step(self, cache: SlotCache, active: Sequence[Question], new: int, began: float) -> None:
-        """One token more for each active question, of which the last `new` ones have just been admitted."""
-        inputs = step_inputs(cache, active, new, self.model.device)
-        logits = self.model(use_cache=False, logits_to_keep=len(active), **inputs.model).logits[0].float()
-        top, chosen = logits.max(-1)
-        if self.constraint is not None:
-            chosen = choose([question.chooser for question in active], logits, chosen)
-            top = logits.gather(-1, chosen[:, None])[:, 0]
-        scores = top - logits.logsumexp(-1)
-        taken = list(zip(active, chosen.tolist(), scores.tolist(), inputs.computed, strict=True))
-        ended = time.monotonic()
-        for question, token, score, computed in taken:
-            question.ids.append(token)
-            question.logprob += score
-            question.ended = token == self.renderer.end_id
-            question.first_s = question.first_s or ended - question.admitted_s
-            question.seconds += (ended - began) * computed / sum(inputs.computed)
 
     def _finish(self, question: Question) -> Generation:
         ids = question.ids[:-1] if question.ended else question.ids
@@ -157,24 +124,14 @@ def _backend(network: Any, tokenizer: Any, task: TaskSection, settings: Generate
     return LocalBackend(network, renderer, max_new_tokens=settings.max_new_tokens, batch_size=settings.batch_size)
 
 
-def _free(cache: SlotCache, active: list[Question]) -> None:
-    """Drop the questions that are done; the last ones take their slots, so that slots in use stay together."""
-    for slot in reversed(range(len(active))):
-        if active[slot].done:
-            last = active.pop()
-            if slot < len(active):
-                cache.move(len(active), slot, last.tokens)
-                active[slot] = last
-
-
-def _askable(prompt: Rendered) -> Rendered:
+def askable(prompt: Rendered) -> Rendered:
     """A prompt whose question has a token, the one that the answer follows."""
     if prompt.question_ids:
         return prompt
     return Rendered(prompt.context_ids[:-1], prompt.context_ids[-1:])
 
 
-def _longest(config: Any) -> int:
+def longest_sequence(config: Any) -> int:
     """Tokens that prompt and answer may have together."""
     # Beyond its first length a LongRoPE model turns all positions otherwise, and one batch holds short and long rows.
     if (config.rope_parameters or {}).get("rope_type") == "longrope":

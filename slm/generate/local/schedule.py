@@ -1,7 +1,7 @@
 """Which questions are answered when: grouped by context, and each slot is taken again as soon as it is free."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from slm.generate.constrain import Chooser
@@ -18,7 +18,8 @@ CONTEXT_TOKENS = 16_384
 class Question:
     """One question on its way: what was asked, what has come out, what it took.
 
-    `tokens` of it are in the cache behind its context: of the question, then of the answer.
+    `tokens` of it are in the cache behind its context: of the question, then of the answer. `logprob` is that of the
+    answer so far, `score` that of its newest token.
     """
 
     example_id: str
@@ -30,6 +31,7 @@ class Question:
     tokens: int = 0
     ids: list[int] = field(default_factory=list)
     logprob: float = 0.0
+    score: float = 0.0
     ended: bool = False
     admitted_s: float = 0.0
     first_s: float = 0.0
@@ -49,8 +51,16 @@ class Queue:
         self.slots = slots
         self._waiting = deque(in_order(questions))
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def append(self, question: Question) -> None:
+        """One more, behind all others."""
+        self._waiting.append(question)
+
+    def remove(self, questions: Collection[Question]) -> None:
+        """Forget those of them that wait."""
+        self._waiting = deque(question for question in self._waiting if question not in questions)
 
     def admit(self, active: Sequence[Question]) -> list[Question]:
         """The questions that join the `active` ones now; at least one if nothing is active."""
