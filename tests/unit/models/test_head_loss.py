@@ -94,7 +94,7 @@ def test_the_logits_of_a_whole_pack_never_exist(tmp_path, monkeypatch):
     seen = []
     real = torch.Tensor.amax
     monkeypatch.setattr(torch.Tensor, "amax", lambda self, *a, **k: seen.append(self.shape) or real(self, *a, **k))
-    monkeypatch.setattr(head_loss, "_BLOCK_BYTES", 4 * 5 * 100)
+    monkeypatch.setattr(head_loss, "_BLOCK_BYTES", 4 * model.config.hidden_size * 100)
     monkeypatch.setattr(head_loss, "_ROWS", 5)
     ids = torch.arange(10, 32)[None]
     with labelled(model, ids[0]):
