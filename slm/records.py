@@ -3,7 +3,7 @@
 Units stand in the names: `_s` seconds, `_ms` milliseconds, `_usd` dollars, `_tokens` tokens. Missing is `None`, not 0.
 """
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -91,6 +91,16 @@ class Rate(Record):
     value: float | None
     low: float | None
     high: float | None
+
+    @classmethod
+    def of(cls, right: int, total: int) -> Self:
+        """`right` of `total` (Wilson 1927)."""
+        if total == 0:
+            return cls(right=0, total=0, value=None, low=None, high=None)
+        from scipy.stats import binomtest  # takes most of a second to import
+
+        interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
+        return cls(right=right, total=total, value=right / total, low=float(interval.low), high=float(interval.high))
 
 
 class Result(Record):

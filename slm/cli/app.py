@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from slm.cli import costing, evaluating, exporting, inspecting, parity, planning, runs, serving, sql, training
+from slm.cli import (
+    cascading,
+    costing,
+    evaluating,
+    exporting,
+    inspecting,
+    parity,
+    planning,
+    runs,
+    serving,
+    sql,
+    training,
+)
 from slm.errors import SlmError
 
 app = typer.Typer(
@@ -21,6 +33,7 @@ app.command("generate")(evaluating.generate)
 app.command("eval")(evaluating.evaluate)
 app.command("leaderboard")(evaluating.leaderboard)
 app.command("cost")(costing.cost)
+app.command("cascade")(cascading.cascade)
 app.command("export")(exporting.export)
 app.command("parity")(parity.parity)
 app.command("serve")(serving.serve)

@@ -73,20 +73,13 @@ def evaluate(
 
 
 def accuracy(judged: Sequence[Verdict]) -> Rate:
-    """The share that is right, with its 95 % Wilson score interval (Wilson 1927)."""
+    """The share that is right, with its 95 % Wilson score interval."""
     return _rate(bool(verdict.correct) for verdict in judged)
 
 
 def _rate(outcomes: Iterable[bool]) -> Rate:
-    right, total = 0, 0
-    for outcome in outcomes:
-        right, total = right + outcome, total + 1
-    if total == 0:
-        return Rate(right=0, total=0, value=None, low=None, high=None)
-    from scipy.stats import binomtest  # takes most of a second to import
-
-    interval = binomtest(right, total).proportion_ci(0.95, method="wilson")
-    return Rate(right=right, total=total, value=right / total, low=float(interval.low), high=float(interval.high))
+    counted = list(outcomes)
+    return Rate.of(sum(counted), len(counted))
 
 
 def _readings(judged: Sequence[Verdict]) -> dict[str, Rate]:
