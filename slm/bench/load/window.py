@@ -1,0 +1,68 @@
+"""The steady window of a phase: what lies between its warm-up and its drain."""
+
+from collections.abc import Sequence
+
+from slm.bench.load.records import Outcome
+from slm.records import Record
+
+_BATCH = 5  # as the rule's authors have it
+_ENOUGH = 50  # requests; of fewer nothing can be told
+
+
+class Window(Record):
+    """`start_s` to `end_s` of a phase, in which `requests` were scheduled, after `warm_up` others.
+
+    `steady`: whether the latency settled; None where there are too few requests to tell.
+    """
+
+    phase: int
+    start_s: float
+    end_s: float
+    warm_up: int
+    requests: int
+    steady: bool | None
+
+
+def find_window(outcomes: Sequence[Outcome]) -> Window | None:
+    """The window of one phase's requests; None of none.
+
+    The warm-up ends by MSER-5 (White 1997, doi:10.1177/003754979706900601): where the standard error of the mean of
+    what follows is least. If that is only in the second half, the latency never settled, and nothing is cut off. The
+    drain begins when the last request is due: from then on the load falls.
+    """
+    if not outcomes:
+        return None
+    ordered = sorted(outcomes, key=lambda outcome: outcome.scheduled_s)
+    warm_up, steady = 0, None
+    if len(ordered) >= _ENOUGH:
+        cut = _BATCH * mser([outcome.total_s for outcome in ordered])
+        steady = cut < len(ordered) // 2
+        warm_up = cut if steady else 0
+    end = ordered[-1].scheduled_s
+    if end <= ordered[warm_up].scheduled_s:  # all at once: there is nothing but the drain
+        end, steady = max(outcome.ended_s for outcome in ordered), None
+    return Window(
+        phase=ordered[0].phase,
+        start_s=ordered[warm_up].scheduled_s,
+        end_s=end,
+        warm_up=warm_up,
+        requests=len(ordered) - warm_up,
+        steady=steady,
+    )
+
+
+def mser(values: Sequence[float]) -> int:
+    """How many batches of five values at the front belong to the warm-up."""
+    means = [sum(values[at : at + _BATCH]) / _BATCH for at in range(0, len(values) - _BATCH + 1, _BATCH)]
+    best, best_cut = float("inf"), 0
+    total = squares = 0.0
+    for cut in range(len(means) - 1, -1, -1):  # from the back, so that sums need one pass
+        total, squares = total + means[cut], squares + means[cut] ** 2
+        left = len(means) - cut
+        # The last few batches are alike by chance; the rule leaves them out.
+        if left < 5:
+            continue
+        error = (squares - total**2 / left) / left**2
+        if error <= best:
+            best, best_cut = error, cut
+    return best_cut
