@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from slm.cli import costing, evaluating, exporting, inspecting, parity, planning, runs, sql, training
+from slm.cli import benching, costing, evaluating, exporting, inspecting, parity, planning, runs, sql, training
 from slm.errors import SlmError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("plan")(planning.plan)
 app.command("generate")(evaluating.generate)
 app.command("eval")(evaluating.evaluate)
 app.command("leaderboard")(evaluating.leaderboard)
+app.command("bench")(benching.bench)
 app.command("cost")(costing.cost)
 app.command("export")(exporting.export)
 app.command("parity")(parity.parity)

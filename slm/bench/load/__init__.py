@@ -1,7 +1,7 @@
 from slm.bench.load.bench import Bench, Sweep, Target
 from slm.bench.load.figures import Figures, Quantiles, all_figures, outcomes_of, repeats_of
 from slm.bench.load.loadfile import read_load
-from slm.bench.load.records import LoadFile, Outcome, Phase, Plan
+from slm.bench.load.records import Cache, LoadFile, Outcome, Phase, Plan
 from slm.bench.load.report import LoadReport, highest_rates
 from slm.bench.load.retry import Retry
 from slm.bench.load.shapes import Shape, closed, open_loop, replay
@@ -9,6 +9,7 @@ from slm.bench.load.slo import Slo, parse_slo
 
 __all__ = [
     "Bench",
+    "Cache",
     "Figures",
     "LoadFile",
     "LoadReport",

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from slm.bench.load.api import Call, Prompted
+from slm.bench.load.api import Call, Prompted, make_call, read_answer
 from slm.bench.load.calls import Asked, as_messages, make_calls, one_a_context
 from slm.bench.load.client import Client, Clock, run_stamped
 from slm.bench.load.figures import figures_of
@@ -53,6 +54,11 @@ class Sweep:
     burstiness: float = 1.0
     seed: int = 0
 
+    @property
+    def label(self) -> str:
+        """As of a shape."""
+        return f"{self.low:g} to {self.high:g} a second, burstiness {self.burstiness:g}"
+
 
 class Bench:
     """One benchmark and its file. Raises InputError for a file of another one."""
@@ -77,13 +83,12 @@ class Bench:
                 contexts = one_a_context(self._asked)
                 self._phase("fill", cache, closed(_FILLING), contexts, len(contexts), measured=False)
             if isinstance(load, Sweep):
-                sweep = load
-                find_rate(lambda rate, cache=cache: self._keeps(sweep, rate, requests, cache), load.low, load.high)  # type: ignore[misc]
+                find_rate(partial(self._keeps, load, requests, cache), load.low, load.high)
             else:
                 self._phase(f"{cache}, {load.label}", cache, load, self._asked, requests)
         return self._load
 
-    def _keeps(self, sweep: Sweep, rate: float, requests: int, cache: Cache) -> bool:
+    def _keeps(self, sweep: Sweep, requests: int, cache: Cache, rate: float) -> bool:
         shape = open_loop(rate, requests, burstiness=sweep.burstiness, seed=sweep.seed)
         name = f"{cache}, {shape.label}"
         self._phase(name, cache, shape, self._asked, requests)
@@ -146,14 +151,18 @@ class Bench:
     def _probe(self) -> bool:
         """Ask for one token before anything is measured; whether the server counts tokens. Raises JobError."""
         target = self._target
-        for usage in (True, False):
-            options = {"say": target.say, "model": target.model, "max_tokens": 1, "usage": usage}
-            (call,) = make_calls("probe", self._asked, 1, "cold", **options)  # type: ignore[arg-type]
-            exchange = run_stamped(lambda clock, call=call: self._ask_once(call, clock))  # type: ignore[misc]
-            # A server that does not know `stream_options` refuses the request; one that does, refused something else.
-            if exchange.reply.status not in (400, 422):
-                break
-        return usage if self._check(exchange) else False
+        example_id, prompt = self._asked[0]
+        said = target.say(Prompt(context=f"[probe]\n{prompt.context}", question=prompt.question))  # warms no cache
+        usage = True
+        exchange = run_stamped(
+            partial(self._ask_once, make_call("", example_id, said, model=target.model, max_tokens=1))
+        )
+        if exchange.reply.status in (400, 422):  # it may not know `stream_options`
+            usage = False
+            call = make_call("", example_id, said, model=target.model, max_tokens=1, usage=False)
+            exchange = run_stamped(partial(self._ask_once, call))
+        self._check(exchange)
+        return usage
 
     async def _ask_once(self, call: Call, clock: Clock) -> Exchange:
         client = self._client(clock)
@@ -162,12 +171,10 @@ class Bench:
         finally:
             client.close()
 
-    def _check(self, exchange: Exchange) -> bool:
-        from slm.bench.load.api import read_answer
-
+    def _check(self, exchange: Exchange) -> None:
         answer = read_answer(exchange.reply)
         if answer.error is None:
-            return True
+            return
         told = (answer.detail or "").replace(self._target.key or "\0", "[key]")
         hint = f"\n  try: {_HINTS[answer.error]}" if answer.error in _HINTS else ""
         raise JobError(

@@ -60,7 +60,7 @@ class StampedSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """As the class it is made of, with timeouts kept to the microsecond."""
         if self._coarse and timeout is not None and timeout > 0:
-            select.select([self.fileno()], [], [], timeout)  # type: ignore[attr-defined]
+            select.select([self.fileno()], [], [], timeout)
             timeout = 0
         ready = super().select(timeout)
         self._seen_ns = time.perf_counter_ns()

@@ -1,7 +1,7 @@
 """From the lines of a load file to its figures. Pure functions; what was not measured is None."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean, stdev
 
@@ -26,14 +26,48 @@ class Quantiles(Record):
     count: int
 
 
+class Latency(Record):
+    """Seconds, of answers to requests that were scheduled in the steady window.
+
+    `ttft` (to the first piece of text) and `total` count from the scheduled time, `server_ttft` from when the request
+    was really sent. `tpot`: time per output token after the first. `itl`: between two pieces of text, which may hold
+    several tokens. `queue`: from the scheduled time until the first attempt was sent.
+    """
+
+    ttft_s: Quantiles | None
+    server_ttft_s: Quantiles | None
+    tpot_s: Quantiles | None
+    itl_s: Quantiles | None
+    total_s: Quantiles | None
+    queue_s: Quantiles | None
+
+
+class Throughput(Record):
+    """Of what was answered within the steady window; `goodput` of it was within every limit of the objective.
+
+    The bounds are those of a 95 % interval by batch means.
+    """
+
+    answers_per_s: float | None
+    answers_per_s_low: float | None
+    answers_per_s_high: float | None
+    output_tokens_per_s: float | None
+    goodput_per_s: float | None
+
+
+class Repeats(Record):
+    """Noise at temperature 0: of the `questions` answered more than once, how many got different texts or verdicts."""
+
+    questions: int
+    other_text: int
+    other_verdict: int | None
+
+
 class Figures(Record):
     """What one load showed.
 
-    `requests` were planned: `ok` + `failed` + `missing` (not sent, or cut off with the benchmark). Latency is of
-    requests answered that were scheduled in the steady window, counted from the scheduled time: `ttft_s` and `total_s`;
-    `server_ttft_s` from when it was really sent. `tpot_s`: time per output token after the first. `itl_s`: between two
-    pieces of text, which may hold several tokens. `queue_s`: from the scheduled time until the first attempt was sent.
-    Throughput is of what was answered within the window, with 95 % bounds by batch means. `retries`: by what failed.
+    `requests` were planned: `ok` + `failed` + `missing` (not sent, or cut off with the benchmark). `retries`: failed
+    attempts before the last one, by what failed. Tokens are means of an answer, `tokens_from` says who counted them.
     """
 
     name: str
@@ -52,32 +86,15 @@ class Figures(Record):
     windows: tuple[Window, ...]
     window_s: float
     steady: bool | None
-    ttft_s: Quantiles | None
-    server_ttft_s: Quantiles | None
-    tpot_s: Quantiles | None
-    itl_s: Quantiles | None
-    total_s: Quantiles | None
-    queue_s: Quantiles | None
-    answers_per_s: float | None
-    answers_per_s_low: float | None
-    answers_per_s_high: float | None
-    output_tokens_per_s: float | None
-    goodput_per_s: float | None
+    latency: Latency
+    throughput: Throughput
     slo_met: bool | None
     prompt_tokens: float | None
     cached_tokens: float | None
     completion_tokens: float | None
     tokens_from: tuple[str, ...]
     accuracy: Rate | None = None
-    repeats: "Repeats | None" = None
-
-
-class Repeats(Record):
-    """Noise at temperature 0: of the `questions` answered more than once, how many got different texts or verdicts."""
-
-    questions: int
-    other_text: int
-    other_verdict: int | None
+    repeats: Repeats | None = None
 
 
 def all_figures(load: LoadFile, slo: Slo | None = None) -> list[Figures]:
@@ -117,8 +134,8 @@ def figures_of(load: LoadFile, name: str, slo: Slo | None = None) -> Figures:
         windows=tuple(windows),
         window_s=seconds,
         steady=_all([window.steady for window in windows]),
-        **_latencies([outcome for outcome in steady if outcome.error is None]),
-        **_throughput([outcome for outcome in ended if outcome.error is None], windows, seconds, slo),
+        latency=_latency([outcome for outcome in steady if outcome.error is None]),
+        throughput=_throughput([outcome for outcome in ended if outcome.error is None], windows, seconds, slo),
         slo_met=slo.met(steady) if slo else None,
         prompt_tokens=_mean(outcome.prompt_tokens for outcome in answered),
         cached_tokens=_mean(outcome.cached_tokens for outcome in answered),
@@ -134,7 +151,7 @@ def outcomes_of(load: LoadFile, phases: Iterable[Phase]) -> list[Outcome]:
 
 
 def repeats_of(
-    outcomes: Sequence[Outcome], verdicts: "dict[tuple[str, str], bool | None] | None" = None
+    outcomes: Sequence[Outcome], verdicts: Mapping[tuple[str, str], bool | None] | None = None
 ) -> Repeats | None:
     """Noise among answers to the same question; `verdicts` says what is right, by example id and text."""
     texts: dict[str, list[str]] = {}
@@ -159,33 +176,31 @@ def _ended_in(outcome: Outcome, window: Window) -> bool:
     return outcome.phase == window.phase and window.start_s < outcome.ended_s <= window.end_s
 
 
-def _latencies(outcomes: Sequence[Outcome]) -> dict[str, Quantiles | None]:
-    return {
-        "ttft_s": _quantiles(outcome.ttft_s for outcome in outcomes),
-        "server_ttft_s": _quantiles(
+def _latency(outcomes: Sequence[Outcome]) -> Latency:
+    return Latency(
+        ttft_s=_quantiles(outcome.ttft_s for outcome in outcomes),
+        server_ttft_s=_quantiles(
             None if outcome.first_token_s is None else outcome.first_token_s - outcome.sent_s for outcome in outcomes
         ),
-        "tpot_s": _quantiles(outcome.tpot_s for outcome in outcomes),
-        "itl_s": _quantiles(gap / 1e6 for outcome in outcomes for gap in outcome.chunks_us[1:]),
-        "total_s": _quantiles(outcome.total_s for outcome in outcomes),
-        "queue_s": _quantiles(outcome.first_sent_s - outcome.scheduled_s for outcome in outcomes),
-    }
+        tpot_s=_quantiles(outcome.tpot_s for outcome in outcomes),
+        itl_s=_quantiles(gap / 1e6 for outcome in outcomes for gap in outcome.chunks_us[1:]),
+        total_s=_quantiles(outcome.total_s for outcome in outcomes),
+        queue_s=_quantiles(outcome.first_sent_s - outcome.scheduled_s for outcome in outcomes),
+    )
 
 
-def _throughput(
-    ended: Sequence[Outcome], windows: Sequence[Window], seconds: float, slo: Slo | None
-) -> dict[str, float | None]:
+def _throughput(ended: Sequence[Outcome], windows: Sequence[Window], seconds: float, slo: Slo | None) -> Throughput:
     rate = len(ended) / seconds if seconds else None
     half = _half_width(ended, windows) if rate is not None else None
     tokens = [outcome.completion_tokens for outcome in ended]
     known = seconds and None not in tokens
-    return {
-        "answers_per_s": rate,
-        "answers_per_s_low": None if rate is None or half is None else max(rate - half, 0.0),
-        "answers_per_s_high": None if rate is None or half is None else rate + half,
-        "output_tokens_per_s": sum(count or 0 for count in tokens) / seconds if known else None,
-        "goodput_per_s": sum(map(slo.good, ended)) / seconds if slo and seconds else None,
-    }
+    return Throughput(
+        answers_per_s=rate,
+        answers_per_s_low=None if rate is None or half is None else max(rate - half, 0.0),
+        answers_per_s_high=None if rate is None or half is None else rate + half,
+        output_tokens_per_s=sum(count or 0 for count in tokens) / seconds if known else None,
+        goodput_per_s=sum(map(slo.good, ended)) / seconds if slo and seconds else None,
+    )
 
 
 def _half_width(ended: Sequence[Outcome], windows: Sequence[Window]) -> float | None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 from slm.bench.load.api import Call, quick_error, read_answer
 from slm.bench.load.client import Client, Reply
@@ -74,7 +75,7 @@ class Recorder:
             await task
 
     async def _write_some(self, waiting: deque[Exchange], number: int, start_ns: int) -> None:
-        lines = []
+        lines: list[str] = []
         while waiting and len(lines) < _SOME:
             outcome = self._outcome(waiting.popleft(), number, start_ns)
             self.outcomes.append(outcome)
@@ -102,7 +103,7 @@ class Recorder:
                 "first_token_s": since[3] if answer.token_ns else None,
                 "last_token_s": since[-1] if answer.token_ns else None,
                 "ended_s": round((reply.ended_ns - start_ns) / _NS, 6),
-                "chunks_us": [(later - at) // 1000 for at, later in zip(stamps, stamps[1:], strict=False)],
+                "chunks_us": [(later - at) // 1000 for at, later in pairwise(stamps)],
                 "retried": exchange.retried,
                 "status": reply.status or None,
                 "error": answer.error,

@@ -1,4 +1,4 @@
-"""The highest rate that keeps an objective: up by doubling, then by halving the gap; the measuring is left to others."""
+"""Looks for the highest rate that keeps an objective: up by doubling, then by halving the gap."""
 
 from collections.abc import Callable
 
