@@ -1,5 +1,6 @@
 """Runs a benchmark phase by phase into its load file; started again, it goes on where the file ends."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -113,6 +114,7 @@ class Bench:
             requests=requests,
             measured=measured,
             started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            clock_ns=time.perf_counter_ns(),
         )
         outcomes: list[Outcome] = []
         with (
@@ -120,12 +122,12 @@ class Bench:
             Meter(name, requests, unit="requests", done=requests - len(left), bar=False) as meter,
         ):
             writer.append(phase)
-            recorder = Recorder(writer, meter, key=self._target.key, count=self._target.count)
+            recorder = Recorder(writer, phase, meter, key=self._target.key, count=self._target.count)
             outcomes = recorder.outcomes
 
             async def send(clock: Clock) -> None:
                 client = self._client(clock)
-                await run_phase(client, [(n, calls[n]) for n in left], shape, self._retry, recorder, phase.number)
+                await run_phase(client, [(n, calls[n]) for n in left], shape, self._retry, recorder)
                 client.close()
 
             run_stamped(send)

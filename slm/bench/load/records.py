@@ -27,7 +27,10 @@ class Plan(Record):
 
 
 class Phase(Record):
-    """So many requests under one load. `measured`: false for requests that only fill the server's prefix cache."""
+    """So many requests under one load. `measured`: false for requests that only fill the server's prefix cache.
+
+    `clock_ns`: the start by the machine's monotonic clock, by which logs of a server beside it can be compared.
+    """
 
     kind: Literal["phase"] = "phase"
     number: int
@@ -39,6 +42,7 @@ class Phase(Record):
     requests: int
     measured: bool = True
     started: str
+    clock_ns: int
 
 
 class Outcome(Record):

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from slm.bench.load.api import Call, quick_error, read_answer
 from slm.bench.load.client import Client, Reply
-from slm.bench.load.records import Outcome
+from slm.bench.load.records import Outcome, Phase
 from slm.bench.load.retry import Retry
 from slm.bench.load.shapes import Shape
 from slm.files import JsonLinesWriter
@@ -41,16 +41,17 @@ class Recorder:
     def __init__(
         self,
         writer: JsonLinesWriter,
+        phase: Phase,
         meter: Meter,
         *,
         key: str | None = None,
         count: Callable[[str], int] | None = None,
     ) -> None:
-        self._writer, self._meter, self._key, self._count = writer, meter, key, count
+        self._writer, self._phase, self._meter, self._key, self._count = writer, phase, meter, key, count
         self.outcomes: list[Outcome] = []
 
     @asynccontextmanager
-    async def of_phase(self, number: int, start_ns: int) -> AsyncIterator[Callable[[Exchange], None]]:
+    async def recording(self) -> AsyncIterator[Callable[[Exchange], None]]:
         """Takes exchanges within the block; at its end, however it ends, all of them are in the file."""
         waiting: deque[Exchange] = deque()
         more, over = asyncio.Event(), False
@@ -64,7 +65,7 @@ class Recorder:
                 await more.wait()
                 more.clear()
                 while waiting:
-                    await self._write_some(waiting, number, start_ns)
+                    await self._write_some(waiting)
 
         task = asyncio.create_task(write())
         try:
@@ -74,18 +75,18 @@ class Recorder:
             more.set()
             await task
 
-    async def _write_some(self, waiting: deque[Exchange], number: int, start_ns: int) -> None:
+    async def _write_some(self, waiting: deque[Exchange]) -> None:
         lines: list[str] = []
         while waiting and len(lines) < _SOME:
-            outcome = self._outcome(waiting.popleft(), number, start_ns)
+            outcome = self._outcome(waiting.popleft())
             self.outcomes.append(outcome)
             lines.append(outcome.model_dump_json())
             await asyncio.sleep(0)  # whatever has come meanwhile goes first
         await asyncio.to_thread(self._writer.append_lines, lines)  # the disk may take its time
         self._meter.advance(len(lines))
 
-    def _outcome(self, exchange: Exchange, number: int, start_ns: int) -> Outcome:
-        reply, answer = exchange.reply, read_answer(exchange.reply)
+    def _outcome(self, exchange: Exchange) -> Outcome:
+        reply, answer, start_ns = exchange.reply, read_answer(exchange.reply), self._phase.clock_ns
         stamps = (reply.sent_ns, *answer.token_ns)
         since = [round((at - start_ns) / _NS, 6) for at in (exchange.scheduled_ns, exchange.first_sent_ns, *stamps)]
         tokens, by = answer.completion_tokens, "server"
@@ -95,7 +96,7 @@ class Recorder:
         return Outcome.model_validate(
             {
                 "id": exchange.call.id,
-                "phase": number,
+                "phase": self._phase.number,
                 "example_id": exchange.call.example_id,
                 "scheduled_s": since[0],
                 "first_sent_s": since[1],
@@ -138,7 +139,7 @@ async def ask(client: Client, call: Call, retry: Retry, scheduled_ns: int | None
 
 
 async def run_phase(
-    client: Client, calls: Sequence[tuple[int, Call]], shape: Shape, retry: Retry, recorder: Recorder, number: int
+    client: Client, calls: Sequence[tuple[int, Call]], shape: Shape, retry: Retry, recorder: Recorder
 ) -> None:
     """Send the calls, each with its place in the phase; all are in the file when this returns.
 
@@ -146,7 +147,7 @@ async def run_phase(
     """
     with _without_collector():
         start_ns = time.perf_counter_ns()
-        async with recorder.of_phase(number, start_ns) as take:
+        async with recorder.recording() as take:
             if shape.times_s is None:
                 await _closed(client, iter(calls), shape.concurrency or 1, retry, take)
             else:
