@@ -28,7 +28,8 @@ def find_window(outcomes: Sequence[Outcome]) -> Window | None:
 
     The warm-up ends by MSER-5 (White 1997, doi:10.1177/003754979706900601): where the standard error of the mean of
     what follows is least. If that is only in the second half, the latency never settled, and nothing is cut off. The
-    drain begins when the last request is due: from then on the load falls.
+    drain begins when the last request is due: from then on the load falls. Where nothing was answered by then, there are
+    too few requests for a window, and it is all of them.
     """
     if not outcomes:
         return None
@@ -38,12 +39,12 @@ def find_window(outcomes: Sequence[Outcome]) -> Window | None:
         cut = _BATCH * mser([outcome.total_s for outcome in ordered])
         steady = cut < len(ordered) // 2
         warm_up = cut if steady else 0
-    end = ordered[-1].scheduled_s
-    if end <= ordered[warm_up].scheduled_s:  # all at once: there is nothing but the drain
+    start, end = ordered[warm_up].scheduled_s, ordered[-1].scheduled_s
+    if not any(start < outcome.ended_s <= end for outcome in ordered):  # all at once: there is nothing but the drain
         end, steady = max(outcome.ended_s for outcome in ordered), None
     return Window(
         phase=ordered[0].phase,
-        start_s=ordered[warm_up].scheduled_s,
+        start_s=start,
         end_s=end,
         warm_up=warm_up,
         requests=len(ordered) - warm_up,
@@ -62,7 +63,7 @@ def mser(values: Sequence[float]) -> int:
         # The last few batches are alike by chance; the rule leaves them out.
         if left < 5:
             continue
-        error = (squares - total**2 / left) / left**2
+        error = max(squares - total**2 / left, 0.0) / left**2
         if error <= best:
             best, best_cut = error, cut
     return best_cut
