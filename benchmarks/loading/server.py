@@ -3,7 +3,8 @@
 python benchmarks/loading/server.py [--port 0] [--tokens 16] [--first-ms 20] [--gap-ms 5] [--log FILE] …
 
 Prints its address. With `--log` each answer leaves a line: when its request was there, and when each piece of it was
-written, in nanoseconds of the machine's monotonic clock. An answer ends in ` #NUMBER`, which is that of its line.
+written, in nanoseconds of the machine's monotonic clock; `epoch_ns` more are those since 1970. An answer ends in
+` #NUMBER`, its id in `-NUMBER`, which is that of its line.
 `--faults` are taken in turn by the requests; see `_FAULTS`. A context that came before counts as cached.
 """
 
@@ -24,14 +25,14 @@ _NS = 1_000_000_000
 
 @dataclass
 class State:
-    """The options, and what has happened so far. `born_ns` is when the server started."""
+    """The options, and what has happened so far. `begun_ns` is when the first request came."""
 
     options: argparse.Namespace
     faults: list[str]
     answers: dict[str, str]
     key: str | None
     log: TextIO | None
-    born_ns: int = field(default_factory=time.perf_counter_ns)
+    begun_ns: int | None = None
     number: int = 0
     contexts: set[str] = field(default_factory=set)
 
@@ -45,7 +46,11 @@ class Exchange:
         self.written_ns: list[int] = []
         self.chat = "messages" in body
         said = body["messages"] if self.chat else [{"content": body["prompt"]}]
-        self.context, self.asked = said[0]["content"], said[-1]["content"]
+        # Some clients send a message's content as parts, and none has to say how long an answer may be.
+        self.context, self.asked = (
+            each if isinstance(each, str) else json.dumps(each) for each in (said[0]["content"], said[-1]["content"])
+        )
+        self.limit = body.get("max_tokens") or state.options.tokens
         self.cached = self.context in state.contexts
         state.contexts.add(self.context)
 
@@ -82,7 +87,7 @@ class Exchange:
         known = next((sql for question, sql in self.state.answers.items() if question in self.asked), None)
         if known is not None:
             return [known, ";"]
-        count = min(self.state.options.tokens, self.body["max_tokens"])
+        count = min(self.state.options.tokens, self.limit)
         return [*(f" word{index}" for index in range(count - 1)), number]
 
     async def stream(self, stop_after: int | None = None) -> None:
@@ -103,7 +108,7 @@ class Exchange:
         if options.together and options.gap_ms:  # all streams write in the same step, as a batch of a model does
             step = round(options.gap_ms * 1e6)
             due_ns = -(-due_ns // step) * step
-        stall_ns = self.state.born_ns + round(options.stall_at_s * _NS)
+        stall_ns = (self.state.begun_ns or self.received_ns) + round(options.stall_at_s * _NS)
         if stall_ns <= max(due_ns, time.perf_counter_ns()) < stall_ns + round(options.stall_s * _NS):
             due_ns = stall_ns + round(options.stall_s * _NS)
         if (left := due_ns - time.perf_counter_ns()) > 0:
@@ -183,6 +188,10 @@ async def _serve(state: State, reader: asyncio.StreamReader, writer: asyncio.Str
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
             headers = dict(line.split(": ", 1) for line in head[1:] if line)
+            if head[0].startswith("get "):  # whether it is there, and which models it has
+                text = json.dumps({"object": "list", "data": [{"id": "model", "object": "model"}]})
+                writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+                continue
             exchange = Exchange(state, json.loads(await reader.readexactly(int(headers["content-length"]))), writer)
             if state.key and headers.get("authorization") != f"bearer {state.key.lower()}":
                 # As some servers do, it says which key it got.
@@ -192,14 +201,17 @@ async def _serve(state: State, reader: asyncio.StreamReader, writer: asyncio.Str
                 exchange.plain("400 Bad Request", "stream_options is not known")
                 continue
             # One token is asked for by a client that looks whether the server is there.
-            fault = "ok" if exchange.body["max_tokens"] == 1 else state.faults[state.number % len(state.faults)]
-            state.number += exchange.body["max_tokens"] != 1
+            fault = "ok" if exchange.limit == 1 else state.faults[state.number % len(state.faults)]
+            if exchange.limit != 1:
+                state.number += 1
+                state.begun_ns = state.begun_ns or exchange.received_ns
             await _FAULTS[fault](exchange)
             if fault == "bad-chunk":
                 return
             if state.log:
                 record = {"number": exchange.number, "fault": fault, "received_ns": exchange.received_ns}
-                state.log.write(json.dumps(record | {"written_ns": exchange.written_ns}) + "\n")
+                record |= {"written_ns": exchange.written_ns, "epoch_ns": time.time_ns() - time.perf_counter_ns()}
+                state.log.write(json.dumps(record) + "\n")
     except (asyncio.IncompleteReadError, ConnectionError):
         pass  # the client has gone
     finally:
@@ -228,7 +240,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first-ms", type=float, default=20, help="until the first token")
     parser.add_argument("--gap-ms", type=float, default=5, help="from a token to the next")
     parser.add_argument("--together", action="store_true", help="all streams write at the same moments")
-    parser.add_argument("--stall-at-s", type=float, default=0, help="after its start the server stops writing …")
+    parser.add_argument(
+        "--stall-at-s", type=float, default=0, help="after the first request the server stops writing …"
+    )
     parser.add_argument("--stall-s", type=float, default=0, help="… for so long")
     parser.add_argument("--faults", default="ok", help=", ".join(_FAULTS))
     parser.add_argument("--retry-after-s", type=float, default=0.1)

@@ -22,7 +22,7 @@ def test_without_another_try_each_fault_is_an_outcome(bench, measured, load):
     outcomes = measured(file)
     assert len({outcome.id for outcome in outcomes}) == len(outcomes) == 44
     errors = Counter(outcome.error for outcome in outcomes)
-    expected = {kind: 4 for kind in ("http_429", "http_500", "http_400", "reset", "empty", "truncated", "server_error")}
+    expected = dict.fromkeys(("http_429", "http_500", "http_400", "reset", "empty", "truncated", "server_error"), 4)
     assert errors == expected | {"malformed": 8, None: 8}
     (figures,) = all_figures(file)
     assert (figures.ok, figures.failed, figures.missing) == (8, 36, 0)
@@ -33,7 +33,9 @@ def test_without_another_try_each_fault_is_an_outcome(bench, measured, load):
 
 
 def test_what_may_pass_is_tried_again_and_counted_apart(bench, measured):
-    with streaming("--faults", "429,500,reset,empty,truncated,ok", "--tokens", 4, "--first-ms", 1, "--gap-ms", 1) as url:
+    with streaming(
+        "--faults", "429,500,reset,empty,truncated,ok", "--tokens", 4, "--first-ms", 1, "--gap-ms", 1
+    ) as url:
         file = bench(url, requests=6, retry=Retry(retries=30, first_s=0.01, longest_s=0.1))
     (figures,) = all_figures(file)
     assert (figures.ok, figures.failed, figures.missing) == (6, 0, 0)

@@ -41,7 +41,7 @@ def test_every_piece_is_stamped_when_it_was_written(bench, measured, tmp_path, s
 def test_a_stall_is_in_the_latency_of_all_who_wait(bench, measured, tmp_path):
     """An open loop goes on sending while a server stands still, and counts from when each was due."""
     log = tmp_path / "truth.jsonl"
-    options = ("--log", log, "--tokens", 2, "--first-ms", 5, "--gap-ms", 1, "--stall-at-s", 1.0, "--stall-s", 0.5)
+    options = ("--log", log, "--tokens", 2, "--first-ms", 5, "--gap-ms", 1, "--stall-at-s", 0.8, "--stall-s", 0.5)
     with streaming(*options) as url:
         file = bench(url, open_loop(40, 100), requests=100, caches=["cold"])
     late = [outcome for outcome in measured(file) if outcome.ttft_s > 0.1]

@@ -1,5 +1,7 @@
 """Responses and events are the same however their bytes are cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[left:right] for left, right in zip(edges, edges[1:], strict=False)]
+    return [data[left:right] for left, right in pairwise(edges)]
 
 
 def read(pieces: list[bytes]) -> tuple[Response, bytes]:
@@ -95,7 +97,9 @@ def test_what_is_no_response_is_refused(data):
         read([data[index : index + 1] for index in range(len(data))])
 
 
-LINES = st.sampled_from([b"data: {}", b"data:{}", b"data: a: b", b": comment", b"event: x", b"id: 1", b"", b"", b"data"])
+LINES = st.sampled_from(
+    [b"data: {}", b"data:{}", b"data: a: b", b": comment", b"event: x", b"id: 1", b"", b"", b"data"]
+)
 
 
 @given(st.lists(LINES, max_size=12), st.sampled_from([b"\n", b"\r\n"]), PLACES)
