@@ -87,11 +87,20 @@ def _run(
 ) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         log, file = Path(folder) / "truth.jsonl", Path(folder) / ("load.jsonl" if name == "slm" else "report.json")
-        serve = ["--tokens", tokens, "--first-ms", options.first_ms, "--gap-ms", options.gap_ms, "--log", log]
+        serve: list[object] = [
+            "--tokens",
+            tokens,
+            "--first-ms",
+            options.first_ms,
+            "--gap-ms",
+            options.gap_ms,
+            "--log",
+            log,
+        ]
         serve += [*(STALL if stall else []), *(["--together"] if options.together else [])]
         with _server(serve) as url:
             if name == "slm":
-                command = [sys.executable, HERE / "loading/ours.py", url, streams, requests, tokens, file]
+                command: list[object] = [sys.executable, HERE / "loading/ours.py", url, streams, requests, tokens, file]
             else:
                 command = _guidellm(options.guidellm, Path(folder), url, streams, requests, file)
             before = _cpu_s()
@@ -104,7 +113,7 @@ def _run(
         return found | {"cpu_s": round(seconds, 3), "true_longest_gap_ms": longest_gap_ms(rows.values())}
 
 
-def _guidellm(python: Path, folder: Path, url: str, streams: int, requests: int, file: Path) -> list[str | Path]:
+def _guidellm(python: Path, folder: Path, url: str, streams: int, requests: int, file: Path) -> list[object]:
     prompts = folder / "prompts.jsonl"
     rows = [{"prompt": f"question {number} {'schema ' * 200}"} for number in range(requests)]
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -144,7 +153,7 @@ def _cpu_s() -> float:
 
 
 def _version(python: Path) -> str:
-    command = [python, "-c", "import importlib.metadata as m; print(m.version('guidellm'))"]
+    command = [str(python), "-c", "import importlib.metadata as m; print(m.version('guidellm'))"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 

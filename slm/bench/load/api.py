@@ -71,7 +71,7 @@ def read_answer(reply: Reply) -> Answer:
     try:
         for event, stamp in [(reply.body, None)] if whole else stamped:
             reading.add(event, stamp)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return reading.answer(reply.error or "malformed", reply.detail or f"{type(error).__name__}: {error}"[:_SHOWN])
     if reply.error:
         return reading.answer(reply.error, reply.detail)
@@ -102,7 +102,8 @@ class _Reading:
         if said.get("error"):
             self.complaint = json.dumps(said["error"], ensure_ascii=False)[:_SHOWN]
             return
-        self._usage = said.get("usage") or self._usage
+        if isinstance(usage := said.get("usage"), dict):
+            self._usage = usage
         if stamp is None and not said["choices"]:
             raise ValueError("an answer without choices")
         for choice in said.get("choices") or []:
@@ -111,6 +112,8 @@ class _Reading:
     def _choice(self, choice: dict[str, Any], stamp: int | None) -> None:
         part = choice.get("delta") or choice.get("message") or {}
         text = part.get("content") or choice.get("text") or ""
+        if not isinstance(text, str):
+            raise TypeError("the text is none")
         # Text that a model thinks to itself is no answer, but its first token has come.
         if stamp is not None and (text or part.get("reasoning_content") or part.get("reasoning")):
             self._token_ns.append(stamp)
@@ -122,16 +125,21 @@ class _Reading:
         """What was read, with what went wrong."""
         details = self._usage.get("prompt_tokens_details")
         return Answer(
-            text="".join(self._texts).strip(),
+            text=_writable("".join(self._texts).strip()),
             token_ns=tuple(self._token_ns),
-            finish_reason=self._finish,
+            finish_reason=self._finish and _writable(self._finish),
             prompt_tokens=_count(self._usage.get("prompt_tokens")),
             cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else None,
             completion_tokens=_count(self._usage.get("completion_tokens")),
             error=error,
-            detail=detail,
+            detail=detail and _writable(detail),
         )
 
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _writable(text: str) -> str:
+    """JSON may hold halves of characters, which no file can."""
+    return text.encode(errors="replace").decode()

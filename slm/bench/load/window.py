@@ -28,8 +28,8 @@ def find_window(outcomes: Sequence[Outcome]) -> Window | None:
 
     The warm-up ends by MSER-5 (White 1997, doi:10.1177/003754979706900601): where the standard error of the mean of
     what follows is least. If that is only in the second half, the latency never settled, and nothing is cut off. The
-    drain begins when the last request is due: from then on the load falls. Where nothing was answered by then, there are
-    too few requests for a window, and it is all of them.
+    drain begins when the last request is due: from then on the load falls. Where nothing was answered by then, there
+    are too few requests for a window, and it is all of them.
     """
     if not outcomes:
         return None
