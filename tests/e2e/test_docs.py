@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from command import FEW, ROOT, SLM, SUITE, environment
+from streaming import streaming
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run.
@@ -45,6 +46,7 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
         (mine / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "answers.txt").write_text("\n".join(row["sql"] for row in rows) + "\n")
     pairs = [{"id": row["id"], "gold": row["sql"], "pred": row["sql"], "db": "shop"} for row in rows[:3]]
+    (folder / "times.txt").write_text("0\n0.1\n0.1\n0.4\n")
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     run(f"slm train recipes/quickstart.yaml --runs {folder}/trained", folder, tiny_llama)
     (trained,) = (folder / "trained").iterdir()
@@ -53,8 +55,15 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
     return folder
 
 
-def run(command: str, folder: Path, tiny: Path) -> None:
-    program, *arguments = shlex.split(shrink(command, tiny))
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server that answers at once, with words."""
+    with streaming("--first-ms", 1, "--gap-ms", 1) as url:
+        yield url
+
+
+def run(command: str, folder: Path, tiny: Path, server: str = "") -> None:
+    program, *arguments = shlex.split(shrink(command, tiny, server))
     done = subprocess.run(
         [*(SLM if program == "slm" else [program]), *arguments],
         cwd=folder,
@@ -66,9 +75,12 @@ def run(command: str, folder: Path, tiny: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def shrink(command: str, tiny: Path) -> str:
+def shrink(command: str, tiny: Path, server: str) -> str:
     """The same command with a tiny model and few examples; what the command itself overrides stands."""
-    command = re.sub(r"--model \S+", f"--model {tiny}", command)
+    command = re.sub(r"--(model|tokenizer) \S+", rf"--\1 {tiny}", command)
+    command = re.sub(r"--url \S+", f"--url {server}", command)
+    if command.startswith("slm bench"):
+        command += " --requests 6"
     command = re.sub(r"runs/[\w-]+", "runs/RUN", command)
     if re.match(r"slm (run|train)|accelerate launch", command):
         suite = [] if "own-data" in command else SUITE
@@ -80,10 +92,10 @@ def shrink(command: str, tiny: Path) -> str:
 
 
 @pytest.mark.parametrize(("page", "command"), list(commands()), ids=lambda value: value.replace("/", "-")[:70])
-def test_command(page, command, workplace, tiny_llama):
+def test_command(page, command, workplace, tiny_llama, server):
     if "spider" in command and "SLM_DATA" not in os.environ:
         pytest.skip("needs Spider: set SLM_DATA")
-    run(command, workplace, tiny_llama)
+    run(command, workplace, tiny_llama, server)
 
 
 def test_there_are_commands_to_test():

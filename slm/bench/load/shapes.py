@@ -1,10 +1,11 @@
 """When requests are sent: a number at a time (closed loop), or at given times (open loop, replay)."""
 
-import json
 import random
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 
+from slm.bench.load.loadfile import read_load
 from slm.errors import DataError, InputError
 
 
@@ -39,25 +40,36 @@ def open_loop(rate: float, requests: int, *, burstiness: float = 1.0, seed: int 
 
 
 def replay(path: Path) -> Shape:
-    """The send times of a file: a number of seconds a line, or a load file, whose `scheduled_s` of one phase count."""
+    """The send times of a file: a number of seconds a line; or those of a load file that holds one load.
+
+    Raises DataError with the line that is none.
+    """
     if not path.is_file():
         raise DataError("no such file", where=str(path), expected="send times: a number of seconds a line")
-    times, phases = [], set()
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            value = json.loads(line) if line.strip() else None
-            if isinstance(value, dict):
-                if value.get("kind") != "request":
-                    continue
-                phases.add(value["phase"])
-                value = value["scheduled_s"]
-            if value is not None:
-                times.append(float(value))
-        except (ValueError, TypeError, KeyError):
-            expected = "a number of seconds, or a line of a load file"
-            raise DataError("not a send time", where=f"{path}:{number}", expected=expected) from None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    times = _of_load_file(path) if text.startswith("{") else _of_lines(path, text)
+    if not times:
+        raise DataError("no send times", where=str(path), expected="a number of seconds a line")
     times.sort()
-    if not times or len(phases) > 1 or not all(abs(time) < 1e12 for time in times):
-        problem = f"{len(phases)} phases" if len(phases) > 1 else "no send times" if not times else "endless times"
-        raise DataError(problem, where=str(path), expected="send times of one load")
     return Shape(f"replay of {path.name}", times_s=tuple(time - times[0] for time in times))
+
+
+def _of_lines(path: Path, text: str) -> list[float]:
+    times = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            time = float(line) if line.strip() else None
+        except ValueError:
+            time = nan
+        if time is not None and not isfinite(time):
+            raise DataError("not a send time", where=f"{path}:{number}", expected="a number of seconds")
+        times += [] if time is None else [time]
+    return times
+
+
+def _of_load_file(path: Path) -> list[float]:
+    load = read_load(path)
+    phases = {phase.number: phase.name for phase in load.phases if phase.measured}
+    if len(set(phases.values())) > 1:
+        raise DataError(f"{len(set(phases.values()))} loads", where=str(path), expected="a load file with one")
+    return [outcome.scheduled_s for outcome in load.outcomes if outcome.phase in phases]

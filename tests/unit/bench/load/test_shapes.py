@@ -1,5 +1,6 @@
 """Send times, retries, the search for a rate, and what events mean."""
 
+import json
 import random
 from array import array
 from datetime import UTC, datetime
@@ -30,19 +31,29 @@ def test_an_open_loop_keeps_its_rate_and_burstiness(burstiness):
         open_loop(0, 5)
 
 
+def load_file(*phases: tuple[str, bool]) -> str:
+    """A load file with two requests in each phase, an hour apart."""
+    plan = {"kind": "plan", "suite": "s", "url": "u", "model": "m", "prompts": "p", "settings": {}}
+    lines = [plan]
+    for number, (name, measured) in enumerate(phases):
+        about = {"cache": "warm", "load": "l", "requests": 2, "started": "", "clock_ns": 0}
+        lines.append({"kind": "phase", "number": number, "name": name, "measured": measured} | about)
+        for at in (9 + number, 3609 + number):
+            times = {"scheduled_s": at, "first_sent_s": at, "sent_s": at, "ended_s": at}
+            lines.append({"kind": "request", "id": f"{number}/{at}", "phase": number, "example_id": "e"} | times)
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
 def test_times_are_replayed(tmp_path):
     file = tmp_path / "times.txt"
     file.write_text("12.5\n10\n\n11\n")
     assert replay(file).times_s == (0, 1, 2.5)
-    lines = ['{"kind": "plan"}', *(f'{{"kind": "request", "phase": 3, "scheduled_s": {at}}}' for at in (2.5, 1))]
-    file.write_text("\n".join(lines))
-    assert replay(file).times_s == (0, 1.5)
+    file.write_text(load_file(("fill", False), ("warm", True)))
+    assert replay(file).times_s == (0, 3600)
     assert closed(3).times_s is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "soon\n", "1\nnan\n", "[1]\n", '{"kind": "request", "phase": 1}', "1\ninf\n"], ids=repr
-)
+@pytest.mark.parametrize("text", ["", "\n", "soon\n", "1\nnan\n", "[1]\n", "1\ninf\n", '{"kind": "plan"}\n'], ids=repr)
 def test_what_is_no_time_is_refused(tmp_path, text):
     (tmp_path / "times.txt").write_text(text)
     with pytest.raises(DataError):
@@ -50,9 +61,8 @@ def test_what_is_no_time_is_refused(tmp_path, text):
 
 
 def test_two_loads_are_not_replayed_as_one(tmp_path):
-    lines = [f'{{"kind": "request", "phase": {number}, "scheduled_s": 1}}\n' for number in (1, 2)]
-    (tmp_path / "load.jsonl").write_text("".join(lines))
-    with pytest.raises(DataError, match="2 phases"):
+    (tmp_path / "load.jsonl").write_text(load_file(("cold", True), ("warm", True)))
+    with pytest.raises(DataError, match="2 loads"):
         replay(tmp_path / "load.jsonl")
 
 
