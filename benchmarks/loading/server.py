@@ -13,6 +13,7 @@ import asyncio
 import gc
 import json
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -227,9 +228,14 @@ async def main() -> None:
     key = os.environ[options.key_env] if options.key_env else None
     answers = {row["question"]: row["sql"] for row in rows}
     state = State(options, options.faults.split(","), answers, key, log)
-    server = await asyncio.start_server(lambda *both: _serve(state, *both), "127.0.0.1", options.port, backlog=1024)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if options.certificate else None
+    if tls:
+        tls.load_cert_chain(options.certificate)
+    server = await asyncio.start_server(
+        lambda *both: _serve(state, *both), "127.0.0.1", options.port, backlog=1024, ssl=tls
+    )
     port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}/v1", flush=True)
+    print(f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1", flush=True)
     await server.serve_forever()
 
 
@@ -249,6 +255,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-usage", action="store_true", help="refuse stream_options")
     parser.add_argument("--key-env", help="environment variable with the key that is asked for")
     parser.add_argument("--answers", type=Path, help="JSON Lines of question and sql, which are the answers")
+    parser.add_argument("--certificate", type=Path, help="with its key in one file: serve with TLS")
     parser.add_argument("--log", type=Path)
     return parser.parse_args()
 

@@ -76,7 +76,8 @@ def test_a_sweep_finds_the_highest_rate(report):
     assert found["loads"][0]["slo_met"] is False
 
 
-def test_killed_it_reports_what_it_has_and_continues(report, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_ended_early_it_reports_what_it_has_and_continues(report, tmp_path, how):
     options = ["--requests", "30", "--concurrency", "1", "--cache", "cold", "--out", "load.jsonl"]
     with streaming("--first-ms", 100, "--tokens", 2) as url:
         load = ["roastery:test", "--url", url, "--model", "m", *options]
@@ -86,8 +87,8 @@ def test_killed_it_reports_what_it_has_and_continues(report, tmp_path):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(how)
+        assert process.wait(60) == (130 if how == signal.SIGINT else -how)
         kept = [json.loads(line)["id"] for line in file.read_text().splitlines() if '"request"' in line]
         (part,) = report("--report", "load.jsonl")["loads"]
         assert (part["ok"], part["missing"], part["failed"]) == (len(kept), 30 - len(kept), 0)

@@ -67,6 +67,7 @@ class Bench:
     def __init__(self, plan: Plan, target: Target, asked: Sequence[Asked], out: Path, retry: Retry) -> None:
         self._target, self._asked, self._out, self._retry = target, asked, out, retry
         self._usage: bool | None = None
+        self._filled = False
         if out.is_file() and b"\n" in out.read_bytes():  # else nothing was written, or only a part of a line
             self._load = read_load(out)
             if self._load.plan != plan:
@@ -80,9 +81,6 @@ class Bench:
     def run(self, load: Shape | Sweep, requests: int, caches: Sequence[Cache]) -> LoadFile:
         """Everything that is missing, then all that the file holds."""
         for cache in caches:
-            if cache == "warm":
-                contexts = one_a_context(self._asked)
-                self._phase("fill", cache, closed(_FILLING), contexts, len(contexts), measured=False)
             if isinstance(load, Sweep):
                 find_rate(partial(self._keeps, load, requests, cache), load.low, load.high)
             else:
@@ -103,6 +101,11 @@ class Bench:
         left = [place for place in range(requests) if f"{name}/{place}" not in done]
         if not left:
             return
+        if measured and cache == "warm" and not self._filled:
+            self._filled = True
+            contexts = one_a_context(self._asked)
+            fill = f"fill {len(self._load.phases)}"  # never continued: by then the server may have forgotten
+            self._phase(fill, cache, closed(_FILLING), contexts, len(contexts), measured=False)
         calls = self._calls(name, asked, requests, cache)
         phase = Phase(
             number=len(self._load.phases),

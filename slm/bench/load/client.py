@@ -12,6 +12,7 @@ import ssl
 import time
 from array import array
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -73,9 +74,19 @@ class StampedSelector(selectors.DefaultSelector):
 
 def run_stamped(main: Callable[[Clock], Coroutine[Any, Any, T]]) -> T:
     """Run `main` in a loop of its own, with the clock that its `Client` is to stamp by."""
+    _allow_many_sockets()
     selector = StampedSelector()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         return runner.run(main(selector.seen_ns))
+
+
+def _allow_many_sockets() -> None:
+    """As many open files as the system lets this process have: an open loop on a slow server needs many connections."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # not on Windows
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _Connection(asyncio.BufferedProtocol):

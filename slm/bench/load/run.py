@@ -57,6 +57,8 @@ class Recorder:
         more, over = asyncio.Event(), False
 
         def take(exchange: Exchange) -> None:
+            if task.done():
+                task.result()  # the disk is full: nothing more is asked
             waiting.append(exchange)
             more.set()
 

@@ -1,6 +1,7 @@
 """Servers that fail in every way: each request is in the file once with its outcome, and nothing waits for ever."""
 
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -131,3 +132,19 @@ def test_a_key_is_sent_and_shown_nowhere(bench, tmp_path, capfd):
     kept = "".join(path.read_text() for path in tmp_path.iterdir())
     assert sentinel not in shown + kept
     assert "[key]" in str(raised.value), "the server said it"
+
+
+def test_over_tls_and_only_to_whom_is_trusted(bench, measured, tmp_path, monkeypatch):
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    with streaming("--certificate", both, "--tokens", 3, "--first-ms", 1, "--gap-ms", 1) as url:
+        assert url.startswith("https://")
+        with pytest.raises(JobError, match=r"(?i)certificate"):
+            bench(url, retry=Retry(retries=0))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        outcomes = measured(bench(url, closed(2), requests=6))
+    assert [(outcome.error, len(outcome.chunks_us)) for outcome in outcomes] == [(None, 3)] * 6

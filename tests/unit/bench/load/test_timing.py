@@ -5,6 +5,8 @@ import json
 import pytest
 
 from slm.bench.load import all_figures, closed, open_loop
+from slm.bench.load.run import Recorder
+from slm.errors import DiskFullError
 from streaming import streaming
 
 
@@ -67,7 +69,7 @@ def test_cold_and_warm_are_a_pair_that_is_never_mixed(bench, measured):
     assert (cold.cache, warm.cache) == ("cold", "warm")
     assert cold.cached_tokens == 0
     assert warm.cached_tokens > 0
-    assert [phase.name for phase in file.phases] == ["cold, 2 at a time", "fill", "warm, 2 at a time"]
+    assert [phase.name for phase in file.phases] == ["cold, 2 at a time", "fill 1", "warm, 2 at a time"]
     assert (cold.requests, warm.requests) == (10, 10), "what fills the cache is in no figure"
 
 
@@ -85,3 +87,17 @@ def test_a_killed_benchmark_goes_on_where_it_was(bench, measured, tmp_path):
     assert [outcome.model_dump(mode="json") for outcome in again.outcomes[: len(kept)]] == kept
     (figures,) = all_figures(again)
     assert (figures.ok, figures.missing, len(figures.windows)) == (20, 0, 2)
+    assert [phase.measured for phase in again.phases] == [False, True, False, True], "the cache is filled anew"
+
+
+def test_on_a_full_disk_nothing_more_is_asked(bench, tmp_path, monkeypatch):
+    with streaming("--tokens", 2, "--first-ms", 1, "--log", tmp_path / "log") as url:
+        bench(url, closed(1), requests=1, caches=["cold"], out=tmp_path / "first.jsonl")
+        monkeypatch.setattr(Recorder, "_write_some", lambda recorder, waiting: fail())
+        with pytest.raises(DiskFullError):
+            bench(url, closed(2), requests=400, caches=["cold"])
+    assert len((tmp_path / "log").read_text().splitlines()) < 100
+
+
+async def fail():
+    raise DiskFullError("the disk is full")
