@@ -95,6 +95,7 @@ def bench(
         return
     if suite is None or url is None or model is None:
         raise InputError("it is not clear who is asked what", expected="SUITE --url URL --model NAME, or --report FILE")
+    caches = _caches(cache)
     load = _load(concurrency, rate, burstiness, trace, sweep, objective, requests, seed)
     requests = len(load.times_s) if isinstance(load, Shape) and load.times_s else requests
     dataset, asked, prompts = _questions(suite, databases, requests)
@@ -113,7 +114,7 @@ def bench(
     }
     plan = Plan(suite=suite, url=target.url, model=model, prompts=prompts, settings=settings)
     file = _file(out, plan)
-    found = Bench(plan, target, asked, file, Retry(retries)).run(load, requests, _caches(cache))
+    found = Bench(plan, target, asked, file, Retry(retries)).run(load, requests, caches)
     finish(found, file, dataset, objective, as_json=as_json)
 
 

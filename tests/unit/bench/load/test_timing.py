@@ -82,7 +82,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(bench, measured, tmp_path):
         before = [json.loads(line) for line in lines[:12]]
         again = bench(url, open_loop(200, 20), requests=20, out=out)
         assert bench(url, open_loop(200, 20), requests=20, out=out) == again, "nothing is left to ask"
-    assert {outcome.id for outcome in again.outcomes} == {outcome.id for outcome in whole.outcomes}
+    assert {outcome.id for outcome in measured(again)} == {outcome.id for outcome in measured(whole)}
     kept = [row for row in before if row["kind"] == "request"]
     assert [outcome.model_dump(mode="json") for outcome in again.outcomes[: len(kept)]] == kept
     (figures,) = all_figures(again)
