@@ -1,6 +1,7 @@
 """What a load file says: its answers graded as `slm eval` grades them, its figures as a table or JSON."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from slm.data import Dataset, load_dataset
 from slm.errors import DataError
 from slm.evaluate import UNAVAILABLE, accuracy
 from slm.files import write_json
-from slm.records import Rate, Verdict
+from slm.records import Verdict
 from slm.tasks import TextToSql
 
 _TIMEOUT_S = 30.0  # of a query, as with `slm eval`
@@ -75,20 +76,27 @@ def _key(outcome: Outcome) -> tuple[str, str]:
 
 def _with_accuracy(figures: Figures, load: LoadFile, verdicts: Verdicts | None) -> Figures:
     outcomes = outcomes_of(load, [phase for phase in load.phases if phase.name == figures.name])
-    right = None if verdicts is None else {key: verdict.correct for key, verdict in verdicts.items()}
-    more = {"accuracy": _accuracy(outcomes, verdicts), "repeats": repeats_of(outcomes, right)}
-    return figures.model_copy(update=more)
-
-
-def _accuracy(outcomes: Sequence[Outcome], verdicts: Verdicts | None) -> Rate | None:
-    """Over questions, each by its first request; one that failed is not right."""
     if verdicts is None:
-        return None
+        return figures.model_copy(update={"repeats": repeats_of(outcomes)})
+    judged = _of_questions(outcomes, verdicts)
+    graded = {
+        "accuracy": accuracy([verdict for verdict in judged if verdict.reason not in UNAVAILABLE]),
+        "by_reason": dict(Counter(verdict.reason for verdict in judged).most_common()),
+        "repeats": repeats_of(outcomes, {key: verdict.correct for key, verdict in verdicts.items()}),
+    }
+    return figures.model_copy(update=graded)
+
+
+def _of_questions(outcomes: Sequence[Outcome], verdicts: Verdicts) -> list[Verdict]:
+    """The verdict on each question's first request; one that failed was not answered."""
     first: dict[str, Outcome] = {}
     for outcome in sorted(outcomes, key=lambda each: (each.phase, each.scheduled_s)):
         first.setdefault(outcome.example_id, outcome)
-    judged = [verdicts[_key(outcome)] for outcome in first.values() if _key(outcome) in verdicts]
-    return accuracy([verdict for verdict in judged if verdict.reason not in UNAVAILABLE])
+    return [
+        verdicts[_key(outcome)].model_copy(update={"reason": "no_answer"} if outcome.error else {})
+        for outcome in first.values()
+        if _key(outcome) in verdicts
+    ]
 
 
 def _show(report: LoadReport) -> None:

@@ -45,6 +45,7 @@ def test_right_answers_are_found_right_cold_and_warm(report, slm, tmp_path):
     cold, warm = found["loads"]
     for figures in (cold, warm):
         assert figures["accuracy"]["right"] == figures["accuracy"]["total"] == figures["ok"] == 20
+        assert figures["by_reason"] == {"correct": 20}
         assert figures["latency"]["ttft_s"]["p50"] > 0.004
         assert figures["throughput"]["answers_per_s"] > 0
     assert cold["cached_tokens"] == 0 < warm["cached_tokens"]

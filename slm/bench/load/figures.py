@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean, stdev
 
+from pydantic import Field
+
 from slm.bench.load.records import Cache, LoadFile, Outcome, Phase
 from slm.bench.load.slo import Slo, quantile
 from slm.bench.load.window import Window, find_window
@@ -68,6 +70,7 @@ class Figures(Record):
 
     `requests` were planned: `ok` + `failed` + `missing` (not sent, or cut off with the benchmark). `retries`: failed
     attempts before the last one, by what failed. Tokens are means of an answer, `tokens_from` says who counted them.
+    `accuracy` and `by_reason`, why answers are right or not, are of questions, each by its first request.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Figures(Record):
     completion_tokens: float | None
     tokens_from: tuple[str, ...]
     accuracy: Rate | None = None
+    by_reason: dict[str, int] = Field(default_factory=dict)
     repeats: Repeats | None = None
 
 

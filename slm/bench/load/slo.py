@@ -20,13 +20,17 @@ class Term(Record):
     limit_s: float
 
     def value(self, outcome: Outcome) -> float:
-        """What counts of one request: a failed one took for ever; an answer too short to have the measure keeps it."""
+        """What counts of one request: a failed one took for ever, and so did what nobody measured.
+
+        The first token of an answer that was not streamed came with the last. An answer of one token has no time
+        between tokens.
+        """
         if outcome.error is not None:
             return inf
-        value = getattr(outcome, f"{self.measure}_s")
-        if value is None and self.measure == "ttft" and outcome.text:
-            return outcome.total_s  # a server that does not stream: the first token is there with the last
-        return 0.0 if value is None else float(value)
+        value: float | None = getattr(outcome, f"{self.measure}_s")
+        if value is None and self.measure == "ttft":
+            return outcome.total_s
+        return (inf if outcome.completion_tokens is None else 0.0) if value is None else value
 
     def __str__(self) -> str:
         return f"{self.measure}_p{self.percent:g}={self.limit_s * 1000:g}ms"

@@ -116,6 +116,15 @@ def test_failed_requests_are_counted_apart_and_miss_every_objective():
     assert figures(outcomes, "total_p50=100ms", requests=10).throughput.goodput_per_s == 0
 
 
+def test_what_was_not_measured_keeps_no_objective():
+    uncounted = [outcome(n, n, completion_tokens=None, tokens_from=None) for n in range(3)]
+    assert figures(uncounted, "tpot_p95=10s", requests=3).slo_met is False
+    assert figures([outcome(0, 0, completion_tokens=1)], "tpot_p95=1ms", requests=1).slo_met is True
+    whole = [outcome(0, 0, total=0.4, first_token_s=None, last_token_s=None)]
+    assert figures(whole, "ttft_p95=500ms", requests=1).slo_met is True
+    assert figures(whole, "ttft_p95=300ms", requests=1).slo_met is False, "its first token came with the last"
+
+
 def test_a_continued_phase_is_one_load():
     outcomes = [outcome(number, number % 5, phase=number // 5) for number in range(10)]
     load = LoadFile(plan=PLAN, phases=(phase(0, requests=10), phase(1, requests=10)), outcomes=tuple(outcomes))
