@@ -86,6 +86,7 @@ def bench(
     """
     from slm.bench.load import Bench, Plan, Retry, Shape, parse_slo
     from slm.cli.load_report import finish, report_file
+    from slm.files import digest
 
     objective = parse_slo(slo) if slo else None
     if report is not None:
@@ -97,21 +98,13 @@ def bench(
         raise InputError("it is not clear who is asked what", expected="SUITE --url URL --model NAME, or --report FILE")
     caches = _caches(cache)
     load = _load(concurrency, rate, burstiness, trace, sweep, objective, requests, seed)
-    requests = len(load.times_s) if isinstance(load, Shape) and load.times_s else requests
+    times = load.times_s if isinstance(load, Shape) else None
+    requests = requests if times is None else len(times)
     dataset, asked, prompts = _questions(suite, databases, requests)
     target = _target(url, model, key_env, max_tokens, timeout_s, tokenizer)
-    settings = {
-        "requests": requests,
-        "load": load.label,
-        "cache": cache,
-        "slo": slo,
-        "max_tokens": max_tokens,
-        "timeout_s": timeout_s,
-        "retries": retries,
-        "tokenizer": tokenizer,
-        "databases": str(databases) if databases else None,
-        "seed": seed,
-    }
+    settings = {"requests": requests, "load": load.label, "times": times and digest(times), "seed": seed, "slo": slo}
+    settings |= {"cache": cache, "max_tokens": max_tokens, "timeout_s": timeout_s, "retries": retries}
+    settings |= {"tokenizer": tokenizer, "databases": databases and str(databases)}
     plan = Plan(suite=suite, url=target.url, model=model, prompts=prompts, settings=settings)
     file = _file(out, plan)
     found = Bench(plan, target, asked, file, Retry(retries)).run(load, requests, caches)

@@ -92,11 +92,13 @@ def _of_questions(outcomes: Sequence[Outcome], verdicts: Verdicts) -> list[Verdi
     first: dict[str, Outcome] = {}
     for outcome in sorted(outcomes, key=lambda each: (each.phase, each.scheduled_s)):
         first.setdefault(outcome.example_id, outcome)
-    return [
-        verdicts[_key(outcome)].model_copy(update={"reason": "no_answer"} if outcome.error else {})
-        for outcome in first.values()
-        if _key(outcome) in verdicts
-    ]
+    return [_named(verdicts[_key(outcome)], outcome) for outcome in first.values() if _key(outcome) in verdicts]
+
+
+def _named(verdict: Verdict, outcome: Outcome) -> Verdict:
+    """No SQL in an answer is one thing, no answer at all another."""
+    unanswered = outcome.error is not None and verdict.reason == "no_sql"
+    return verdict.model_copy(update={"reason": "no_answer"}) if unanswered else verdict
 
 
 def _show(report: LoadReport) -> None:

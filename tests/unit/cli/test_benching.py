@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from command import ROOT
 from slm.cli.app import app
 from slm.errors import DataError, InputError
 from streaming import streaming
@@ -68,6 +69,30 @@ def test_on_a_terminal_it_is_a_table(tmp_path, monkeypatch, capsys):
     assert json.loads(told.out)[0]["loads"][0]["accuracy"] is None
     with pytest.raises(DataError, match="no such file"):
         bench("--report", "nothing.jsonl")
+
+
+def test_other_times_are_another_benchmark(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with streaming("--first-ms", 1, "--tokens", 2) as url:
+        ask = ["roastery:test", "--url", url, "--model", "m", "--out", "load.jsonl", "--trace", "times.txt"]
+        (tmp_path / "times.txt").write_text("0\n0.05\n0.06\n")
+        bench(*ask)
+        (load,) = json.loads((tmp_path / "load.json").read_text())["loads"]
+        assert (load["ok"], load["load"]) == (3, "replay of times.txt")
+        (tmp_path / "times.txt").write_text("0\n0.01\n0.06\n")
+        with pytest.raises(InputError, match="the file is of another benchmark"):
+            bench(*ask)
+
+
+def test_a_failed_request_is_no_right_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gold = ROOT / "eval/suites/roastery/test.jsonl"
+    with streaming("--first-ms", 1, "--gap-ms", 1, "--answers", gold, "--faults", "ok,400,500,429") as url:
+        ask = ["roastery:test", "--url", url, "--model", "m", "--out", "load.jsonl", "--requests", 8]
+        bench(*ask, "--cache", "cold", "--retries", 0)
+    (load,) = json.loads((tmp_path / "load.json").read_text())["loads"]
+    assert load["by_reason"] == {"no_answer": 6, "correct": 2}
+    assert (load["accuracy"]["right"], load["accuracy"]["total"]) == (2, 8)
 
 
 def test_a_tokenizer_says_how_to_ask_and_counts(tmp_path, monkeypatch):
