@@ -27,7 +27,7 @@ def find_window(outcomes: Sequence[Outcome]) -> Window | None:
     """The window of one phase's requests; None of none.
 
     The warm-up ends by MSER-5 (White 1997, doi:10.1177/003754979706900601): where the standard error of the mean of
-    what follows is least. If that is only in the second half, the latency never settled, and nothing is cut off. The
+    what follows is least. If that is half of the requests, the latency never settled, and nothing is cut off. The
     drain begins when the last request is due: from then on the load falls. Where nothing was answered by then, there
     are too few requests for a window, and it is all of them.
     """
@@ -36,9 +36,9 @@ def find_window(outcomes: Sequence[Outcome]) -> Window | None:
     ordered = sorted(outcomes, key=lambda outcome: outcome.scheduled_s)
     warm_up, steady = 0, None
     if len(ordered) >= _ENOUGH:
-        cut = _BATCH * mser([outcome.total_s for outcome in ordered])
-        steady = cut < len(ordered) // 2
-        warm_up = cut if steady else 0
+        cut = mser([outcome.total_s for outcome in ordered])
+        steady = cut < len(ordered) // _BATCH // 2
+        warm_up = _BATCH * cut if steady else 0
     start, end = ordered[warm_up].scheduled_s, ordered[-1].scheduled_s
     if not any(start < outcome.ended_s <= end for outcome in ordered):  # all at once: there is nothing but the drain
         end, steady = max(outcome.ended_s for outcome in ordered), None
@@ -53,17 +53,14 @@ def find_window(outcomes: Sequence[Outcome]) -> Window | None:
 
 
 def mser(values: Sequence[float]) -> int:
-    """How many batches of five values at the front belong to the warm-up."""
+    """How many batches of five values at the front belong to the warm-up, of at most half of them."""
     means = [sum(values[at : at + _BATCH]) / _BATCH for at in range(0, len(values) - _BATCH + 1, _BATCH)]
     best, best_cut = float("inf"), 0
     total = squares = 0.0
     for cut in range(len(means) - 1, -1, -1):  # from the back, so that sums need one pass
         total, squares = total + means[cut], squares + means[cut] ** 2
         left = len(means) - cut
-        # The last few batches are alike by chance; the rule leaves them out.
-        if left < 5:
-            continue
         error = max(squares - total**2 / left, 0.0) / left**2
-        if error <= best:
+        if cut <= len(means) // 2 and error <= best:
             best, best_cut = error, cut
     return best_cut

@@ -94,6 +94,8 @@ class Response:
 
     def _chunks(self, data: bytes) -> bytes:
         """The bodies of the chunks in `data`, as far as they are there; `_left` counts the CRLF behind a chunk too."""
+        if self._left is None and not self._rest and (whole := self._one_chunk(data)):
+            return whole
         data = self._rest + data
         body, position = [], 0
         while not self.done:
@@ -117,6 +119,17 @@ class Response:
             self._size_line(line)
         self._rest = data[position:]
         return b"".join(body)
+
+    def _one_chunk(self, data: bytes) -> bytes:
+        """The body of a piece that is one chunk, as most are, or nothing; only to be quick."""
+        end = data.find(_CRLF, 0, 9)
+        if end < 1 or self._in_trailer or not data[:end].isalnum() or not data.endswith(_CRLF):
+            return b""
+        try:
+            size = int(data[:end], 16)
+        except ValueError:
+            return b""
+        return data[end + 2 : -2] if size and len(data) == end + size + 4 else b""
 
     def _size_line(self, line: bytes) -> None:
         if self._in_trailer:
@@ -142,6 +155,10 @@ class Events:
 
     def feed(self, body: bytes) -> list[bytes]:
         """The events that this piece completes."""
+        line_end = body.find(b"\n")
+        one = line_end == len(body) - 2 and body.endswith(b"\n") and body.startswith(b"data: ")
+        if one and not self._rest and not self._data:  # as most pieces are
+            return [body[6:line_end].removesuffix(b"\r")]
         *lines, self._rest = (self._rest + body).split(b"\n")
         events = []
         for line in lines:

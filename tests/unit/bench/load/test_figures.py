@@ -1,5 +1,7 @@
 """Figures, windows and objectives of known requests."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +97,12 @@ def test_a_server_that_falls_behind_is_never_steady():
     found = figures(outcome(number, number / 10, total=1 + number / 5) for number in range(100))
     assert found.steady is False
     assert found.windows[0].warm_up == 0, "nothing is cut off to make it look better"
+
+
+def test_noise_alone_is_steady():
+    draw = random.Random(0)  # noqa: S311
+    states = [figures(outcome(n, n, draw.gauss(1, 0.1)) for n in range(200)).steady for _ in range(50)]
+    assert states.count(True) >= 45
 
 
 def test_of_few_requests_nothing_is_told():

@@ -39,6 +39,17 @@ def test_chunks_are_joined(bodies, places, extension, trailer):
     assert (response.status, response.headers["content-type"]) == (200, "text/event-stream")
 
 
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=6))
+def test_a_chunk_a_piece(bodies):
+    """As servers mostly send them."""
+    response = Response()
+    response.feed(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    assert [response.feed(b"%X\r\n%b\r\n" % (len(body), body)) for body in bodies] == bodies
+    assert not response.done
+    assert response.feed(b"0\r\n\r\n") == b""
+    assert response.done
+
+
 @given(st.binary(max_size=60), PLACES)
 def test_a_body_with_a_length(body, places):
     data = b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -109,6 +120,14 @@ def test_events_are_the_same_in_pieces(lines, end, places):
     events = Events()
     assert [event for piece in cut(stream, places) for event in events.feed(piece)] == whole
     assert sum(line.startswith(b"data:") for line in lines) >= len(whole)
+
+
+@given(st.lists(st.sampled_from([b"data: {}\n\n", b"data: a\r\n\r\n", b"data: b\r\n\n", b"data: c", b"\n", b"\n\n"])))
+def test_an_event_a_piece(pieces):
+    events = Events()
+    seen = [event for piece in pieces for event in events.feed(piece)]
+    assert seen == Events().feed(b"".join(pieces))
+    assert all(b"\r" not in event for event in seen)
 
 
 def test_an_event_is_its_data():
