@@ -1,6 +1,7 @@
 """The OpenAI API as it is streamed: what a request says, and what the events of its answer mean."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,43 +63,55 @@ def read_answer(reply: Reply) -> Answer:
     Kinds of errors: those of `Reply`, `http_STATUS`, `empty` (nothing came), `truncated` (no end came), `malformed`
     (not what the API says), `server_error` (an error in place of an answer). What came before the error is kept.
     """
-    stamped = list(zip(reply.events, reply.stamps_ns, strict=True))
-    whole = not stamped and bool(reply.body)  # one piece without a stamp: nobody knows when its first token was there
+    stamped = [(event, at) for event, at in zip(reply.events, reply.stamps_ns, strict=True) if event != _DONE]
+    whole = not reply.events and bool(
+        reply.body
+    )  # one piece without a stamp: nobody knows when its first token was there
     if reply.error is None and reply.status != 200:
         told = " ".join(reply.body.decode(errors="replace").split())[:_SHOWN]
         return Answer(error=f"http_{reply.status}", detail=told or None)
-    reading = _Reading()
+    reading = _Reading(ended=_DONE in reply.events)
     try:
-        for event, stamp in [(reply.body, None)] if whole else stamped:
-            reading.add(event, stamp)
+        if whole:
+            reading.add(json.loads(reply.body), None)
+        for said, (_, at) in zip(_values([event for event, _ in stamped]), stamped, strict=True):
+            reading.add(said, at)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return reading.answer(reply.error or "malformed", reply.detail or f"{type(error).__name__}: {error}"[:_SHOWN])
     if reply.error:
         return reading.answer(reply.error, reply.detail)
     if reading.complaint is not None:
         return reading.answer("server_error", reading.complaint)
-    if not stamped and not whole:
+    if not reply.events and not whole:
         return reading.answer("empty", "the answer has no events")
     return reading.answer(*((None, None) if reading.ended else ("truncated", "the stream has no end")))
+
+
+def _values(events: list[bytes]) -> Iterator[Any]:
+    """What the events hold. Raises ValueError or RecursionError at the first that is not JSON."""
+    try:
+        values = json.loads(b"[" + b",".join(events) + b"]")  # at once, as other streams wait meanwhile
+    except (ValueError, RecursionError):
+        values = []
+    if len(values) == len(events):
+        yield from values
+    else:
+        yield from map(json.loads, events)
 
 
 class _Reading:
     """Events, read one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ended: bool) -> None:
+        self.ended = ended
         self._texts: list[str] = []
         self._token_ns: list[int] = []
         self._usage: dict[str, Any] = {}
         self._finish: str | None = None
-        self.ended = False
         self.complaint: str | None = None
 
-    def add(self, event: bytes, stamp: int | None) -> None:
+    def add(self, said: Any, stamp: int | None) -> None:
         """One event, or with no stamp a body. Raises what reading anything else than the API's JSON raises."""
-        if event == _DONE:
-            self.ended = True
-            return
-        said = json.loads(event)
         if said.get("error"):
             self.complaint = json.dumps(said["error"], ensure_ascii=False)[:_SHOWN]
             return
