@@ -67,7 +67,7 @@ def test_a_server_that_says_nothing_is_left(bench, measured):
     assert {(outcome.error, outcome.retried) for outcome in measured(file)} == {("timeout", ("timeout",))}
 
 
-def test_a_server_that_dies_and_comes_back(bench, measured):
+def test_a_server_that_dies_and_comes_back(bench, measured, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -76,7 +76,9 @@ def test_a_server_that_dies_and_comes_back(bench, measured):
     url = address(servers[0])
 
     def replace():
-        time.sleep(0.6)
+        deadline, file = time.monotonic() + 60, tmp_path / "load.jsonl"
+        while not (file.exists() and file.read_text().count('"request"') > 5) and time.monotonic() < deadline:
+            time.sleep(0.02)
         servers[0].kill()
         servers[0].wait()
         time.sleep(0.4)
