@@ -29,14 +29,14 @@ def make_calls(
 ) -> list[Call]:
     """So many requests for the questions in turn.
 
-    Cold: a word that was never sent before goes before each context, so that no prefix of it can be in a cache; the
-    prompts are some tokens longer by it.
+    Cold: a random word goes before each context, so that of its prefixes only what a chat template writes before it can
+    be in a cache; the prompts are some tokens longer by it.
     """
     calls = []
     for place in range(requests):
         example_id, prompt = asked[place % len(asked)]
         if cache == "cold":
-            prompt = Prompt(context=f"[{secrets.token_hex(8)}]\n{prompt.context}", question=prompt.question)
+            prompt = Prompt(context=f"[{secrets.token_hex(4)}]\n{prompt.context}", question=prompt.question)
         call_id = f"{phase}/{place}"
         calls.append(make_call(call_id, example_id, say(prompt), model=model, max_tokens=max_tokens, usage=usage))
     return calls
