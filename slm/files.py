@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -116,7 +116,11 @@ class JsonLinesWriter:
     def append(self, value: BaseModel | Mapping[str, Any]) -> None:
         """Write one line; it is on the disk when this returns."""
         line = value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value, ensure_ascii=False)
-        left = line.encode() + b"\n"
+        self.append_lines([line])
+
+    def append_lines(self, lines: Sequence[str]) -> None:
+        """Write lines of JSON that are there already; all are on the disk when this returns."""
+        left = "".join(f"{line}\n" for line in lines).encode()
         with disk_errors(self.path):
             while left:  # a disk that is nearly full takes a part of it
                 left = left[self._handle.write(left) :]

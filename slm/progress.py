@@ -13,20 +13,23 @@ _PLAIN_EVERY_S = 15.0
 class Meter:
     """Progress of one job with a known length.
 
-    A bar on a terminal; elsewhere (a log file, CI) one plain line every 15 seconds and one at the end.
+    A bar on a terminal; elsewhere (a log file, CI), or without `bar`, whose drawing takes time that others may measure,
+    one plain line every 15 seconds and one at the end.
     """
 
-    def __init__(self, label: str, total: int, *, unit: str, done: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self, label: str, total: int, *, unit: str, done: int = 0, quiet: bool = False, bar: bool = True
+    ) -> None:
         self.label, self.total, self.unit, self.done = label, total, unit, done
         self._start_done, self._start = done, time.monotonic()
         self._last_line = self._start
         self._note = ""
-        self._quiet = quiet
+        self._quiet, self._wants_bar = quiet, bar
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> "Meter":
-        if not self._quiet and sys.stderr.isatty():
+        if self._wants_bar and not self._quiet and sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

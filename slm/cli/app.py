@@ -5,6 +5,7 @@ import sys
 import typer
 
 from slm.cli import (
+    benching,
     cascading,
     costing,
     evaluating,
@@ -32,6 +33,7 @@ app.command("plan")(planning.plan)
 app.command("generate")(evaluating.generate)
 app.command("eval")(evaluating.evaluate)
 app.command("leaderboard")(evaluating.leaderboard)
+app.command("bench")(benching.bench)
 app.command("cost")(costing.cost)
 app.command("cascade")(cascading.cascade)
 app.command("export")(exporting.export)

@@ -13,7 +13,7 @@ from slm.cli.output import Json, emit, rate_text
 from slm.errors import InputError
 
 if TYPE_CHECKING:
-    from slm.bench import Crossing, Hosting, Price, Report, Span, System
+    from slm.bench import Crossing, Hosting, Price, Report, Span, System, Tokens
     from slm.records import Result
     from slm.train.plan.hardware import Device
 
@@ -32,15 +32,20 @@ Stated = Annotated[
 Prices = Annotated[Path | None, typer.Option(help="Folder of price sheets that go before those of slm.")]
 Batch = Annotated[bool, typer.Option("--batch", help="Hosted at the price for answers within a day.")]
 Input = Annotated[float | None, typer.Option(min=0, help="Input tokens of a hosted answer, where none were recorded.")]
-Cached = Annotated[float, typer.Option(min=0, help="So many of its input tokens come from the cache.")]
+Cached = Annotated[float | None, typer.Option(min=0, help="So many of its input tokens come from the cache.")]
 Output = Annotated[float | None, typer.Option(min=0, help="Output tokens of one, where none were recorded.")]
+TokensOf = Annotated[
+    Path | None,
+    typer.Option(metavar="REPORT", help="Take the three from this report of `slm bench`, where they are not stated."),
+]
 Gpu = Annotated[str | None, typer.Option(metavar="GPU", help="Serve on this GPU of configs/hardware.yaml.")]
 Hourly = Annotated[float | None, typer.Option(min=1e-6, help="USD an hour of a machine, whatever the sheet says.")]
 Throughput = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="ANSWERS_PER_S[,LOW,HIGH]",
-        help="What one machine was measured to answer within your latency; once for each RESULT, in their order.",
+        metavar="ANSWERS_PER_S[,LOW,HIGH]|REPORT",
+        help="What one machine was measured to answer within your latency, or the report of `slm bench` that says so; "
+        "once for each RESULT, in their order.",
     ),
 ]
 Utilisation = Annotated[
@@ -60,8 +65,9 @@ def cost(
     prices: Prices = None,
     batch: Batch = False,
     input_tokens: Input = None,
-    cached_tokens: Cached = 0,
+    cached_tokens: Cached = None,
     output_tokens: Output = None,
+    tokens_of: TokensOf = None,
     gpu: Gpu = None,
     usd_per_hour: Hourly = None,
     throughput: Throughput = None,
@@ -78,11 +84,11 @@ def cost(
     What was neither measured nor stated is a dash.
     Example: slm cost --hosted gpt-4=DAIL-SQL-GPT-4 --input-tokens 1600 --output-tokens 40
     """
-    from slm.bench import Report, Tokens, age_warning, crossings, hosted_system, own_system
+    from slm.bench import Report, age_warning, crossings, hosted_system, own_system
 
     if not own and not hosted:
         raise InputError("nothing to reckon with", where="slm cost", expected="a RESULT, or --hosted MODEL")
-    tokens, today = Tokens(input=input_tokens, cached_input=cached_tokens, output=output_tokens), date.today()
+    tokens, today = _stated_tokens(input_tokens, cached_tokens, output_tokens, tokens_of), date.today()
     served, warnings = _served(gpu, usd_per_hour, today)
     hostings = _hostings(own or [], throughput or [], served, utilisation, idle_hours, watts, usd_per_kwh)
     mine = [
@@ -106,6 +112,19 @@ def cost(
 def _split(hosted: str) -> tuple[str, str | None]:
     model, _, result = hosted.partition("=")
     return model, result or None
+
+
+def _stated_tokens(given: float | None, cached: float | None, output: float | None, report: Path | None) -> Tokens:
+    from slm.bench import Tokens
+
+    if report is not None:
+        from slm.bench.load import best_load, read_report
+
+        load = best_load(read_report(report))
+        given = load.prompt_tokens if given is None else given
+        cached = load.cached_tokens if cached is None else cached
+        output = load.completion_tokens if output is None else output
+    return Tokens(input=given, cached_input=cached or 0, output=output)
 
 
 def _find(name: str, folder: Path) -> Result:
@@ -207,6 +226,11 @@ def _hostings(
 def _throughput(text: str) -> Span:
     from slm.bench import Span
 
+    if Path(text).is_file():
+        from slm.bench.load import best_load, read_report
+
+        flow = best_load(read_report(Path(text))).throughput
+        return Span.of(flow.answers_per_s or 0.0, flow.answers_per_s_low or None, flow.answers_per_s_high)
     value, low, high = (_numbers(text, "--throughput", text, counts=(1, 3)) * 3)[:3]
     if not 0 < low <= value <= high:
         expected = "a number above 0, or VALUE,LOW,HIGH with the value between the others"

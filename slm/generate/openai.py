@@ -5,6 +5,7 @@ prompt as text, so that in both cases the server makes the tokens, and its own c
 """
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -121,6 +122,15 @@ def api_root(url: str) -> str:
             expected="an address alone; a key belongs in an environment variable that --key-env names",
         )
     return url.rstrip("/")
+
+
+def read_key(variable: str | None) -> str | None:
+    """The key in an environment variable; None where none is named. Raises InputError."""
+    if variable is None:
+        return None
+    if not (key := os.environ.get(variable)):
+        raise InputError("the environment variable is not set", where=variable, expected="the server's key in it")
+    return key
 
 
 def _make_client(url: str, key: str | None) -> "httpx.Client":

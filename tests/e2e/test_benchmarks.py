@@ -110,3 +110,28 @@ def test_speedrun_spider_trains_and_scores(speedrun):
 def test_speedrun_knows_what_it_can_do(speedrun):
     assert speedrun("compare", "gpt-5", expect=2) == {}
     assert speedrun(expect=2) == {}
+
+
+def test_the_load_client_is_held_against_the_truth(tmp_path):
+    options = [
+        "--streams",
+        "1,16",
+        "--tokens",
+        "16",
+        "--first-ms",
+        "5",
+        "--gap-ms",
+        "3",
+        "--out",
+        tmp_path / "report.json",
+    ]
+    report = json.loads(run(sys.executable, "benchmarks/bench.py", *map(str, options), "--no-stall"))
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    one, more = (load["slm"] for load in report["loads"])
+    assert (one["answers"], one["tokens"]) == (2, 32)
+    assert (more["answers"], more["tokens"]) == (32, 512)
+    assert one["cpu_us_per_token"] is None, "too few tokens to tell"
+    for found in (one, more):
+        assert found["longest_gap_ms"] > 2
+        errors = [found[name]["p50"] for name in ("first_token_ms", "every_piece_ms", "between_tokens_ms")]
+        assert all(0 <= error < 50 for error in errors), "of what was really written, even on a busy machine"

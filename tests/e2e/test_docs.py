@@ -15,6 +15,7 @@ import pytest
 from command import FEW, ROOT, SLM, SUITE, environment
 from fake_vllm import make_python
 from serve_process import slm_serve
+from streaming import streaming
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run. A `curl`
@@ -64,6 +65,7 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
         (mine / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
         (folder / "answers.txt").write_text("\n".join(row["sql"] for row in rows) + "\n")
     pairs = [{"id": row["id"], "gold": row["sql"], "pred": row["sql"], "db": "shop"} for row in rows[:3]]
+    (folder / "times.txt").write_text("0\n0.1\n0.1\n0.4\n")
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     run(f"slm train recipes/quickstart.yaml --runs {folder}/trained", folder, tiny_llama)
     (trained,) = (folder / "trained").iterdir()
@@ -72,8 +74,15 @@ def workplace(tmp_path_factory, tiny_llama) -> Path:
     return folder
 
 
-def run(command: str, folder: Path, tiny: Path) -> None:
-    program, *arguments = shlex.split(shrink(command, tiny))
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server that answers at once, with words."""
+    with streaming("--first-ms", 1, "--gap-ms", 1) as url:
+        yield url
+
+
+def run(command: str, folder: Path, tiny: Path, server: str = "") -> None:
+    program, *arguments = shlex.split(shrink(command, tiny, server))
     done = subprocess.run(
         [*(SLM if program == "slm" else [program]), *arguments],
         cwd=folder,
@@ -87,7 +96,7 @@ def run(command: str, folder: Path, tiny: Path) -> None:
 
 def serve(command: str, requests: list[str], folder: Path, tiny: Path) -> None:
     """Start a server, send it the requests of the page, and stop it as a reader would."""
-    _, _, *arguments = shlex.split(shrink(command, tiny))
+    _, _, *arguments = shlex.split(shrink(command, tiny, ""))
     vllm = str(make_python(folder)) if "vllm" in command else ""
     variables = {"SLM_KEY": "s3cret-key", "SLM_VLLM_PYTHON": vllm}
     with slm_serve(*arguments, folder=folder, **variables) as server:
@@ -103,9 +112,12 @@ def serve(command: str, requests: list[str], folder: Path, tiny: Path) -> None:
         assert server.stop() == 0, server.output()
 
 
-def shrink(command: str, tiny: Path) -> str:
+def shrink(command: str, tiny: Path, server: str) -> str:
     """The same command with a tiny model and few examples; what the command itself overrides stands."""
-    command = re.sub(r"--model \S+", f"--model {tiny}", command)
+    command = re.sub(r"--(model|tokenizer) \S+", rf"--\1 {tiny}", command)
+    command = re.sub(r"--url \S+", f"--url {server}", command)
+    if command.startswith("slm bench"):
+        command += " --requests 6"
     command = re.sub(r"runs/[\w-]+", "runs/RUN", command)
     if re.match(r"slm (run|train)|accelerate launch", command):
         suite = [] if "own-data" in command else SUITE
@@ -117,13 +129,13 @@ def shrink(command: str, tiny: Path) -> str:
 
 
 @pytest.mark.parametrize(("page", "command"), list(commands()), ids=lambda value: value.replace("/", "-")[:70])
-def test_command(page, command, workplace, tiny_llama):
+def test_command(page, command, workplace, tiny_llama, server):
     if "spider" in command and "SLM_DATA" not in os.environ:
         pytest.skip("needs Spider: set SLM_DATA")
     if command.startswith("slm serve"):
         serve(command, requests_after(page, command), workplace, tiny_llama)
     else:
-        run(command, workplace, tiny_llama)
+        run(command, workplace, tiny_llama, server)
 
 
 def test_there_are_commands_to_test():

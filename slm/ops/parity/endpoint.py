@@ -1,12 +1,11 @@
 """A certificate of a running server: what it answers, how sure it is of that, and how many tokens it counts."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from slm.errors import InputError
-from slm.generate.openai import OpenAiBackend
+from slm.generate.openai import OpenAiBackend, read_key
 from slm.ops.parity.bounds import BOUNDS
 from slm.ops.parity.certificate import Certificate, Check, Closeness, write_certificate
 from slm.ops.parity.prompts import begins_with_bos
@@ -28,7 +27,7 @@ def certify_endpoint(reference: Reference, url: str, model: str, *, key_env: str
     cannot be asked.
     """
     tokens = reference.recipe.generate.max_new_tokens
-    with OpenAiBackend(url, model, reference.renderer, max_new_tokens=tokens, key=_key(key_env)) as backend:
+    with OpenAiBackend(url, model, reference.renderer, max_new_tokens=tokens, key=read_key(key_env)) as backend:
         served = backend.served()
         if served is not None and model not in served:
             raise InputError("the server has no such model", where=model, expected=f"one of: {', '.join(served)}")
@@ -45,14 +44,6 @@ def certify_endpoint(reference: Reference, url: str, model: str, *, key_env: str
     certificate = reference.certificate(f"server: {model}", checks, measured, files={}, endpoint=backend.url)
     write_certificate(endpoint_file(reference.run, url), certificate)
     return certificate
-
-
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    if not (key := os.environ.get(variable)):
-        raise InputError("the environment variable is not set", where=variable, expected="the server's key in it")
-    return key
 
 
 def _closeness(reference: Reference, answers: Mapping[str, Generation]) -> Closeness:
