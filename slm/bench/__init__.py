@@ -13,12 +13,13 @@ from slm.bench.cost import (
     usd_per_mtok,
 )
 from slm.bench.prices import Price, Rates, age_warning, find_price, read_prices
-from slm.bench.report import Crossing, Report, System, Tokens, crossings, hosted_system, own_system
+from slm.bench.report import Crossing, Latency, Report, System, Tokens, crossings, hosted_system, own_system
 
 __all__ = [
     "BreakEven",
     "Crossing",
     "Hosting",
+    "Latency",
     "Price",
     "Rates",
     "Report",

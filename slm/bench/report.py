@@ -31,6 +31,13 @@ class Tokens(Record):
     output: float | None = None
 
 
+class Latency(Record):
+    """Seconds from when a request was due to the end of its answer, under the load whose throughput counts."""
+
+    p50_s: float
+    p95_s: float
+
+
 class System(Record):
     """A row: a model, how it is served, and what its answers cost. None: what that needs was not measured or stated.
 
@@ -55,6 +62,7 @@ class System(Record):
     usd_per_mtok_blended: Span | None = None
     machines: Span | None = None
     usd_per_day: Span | None = None
+    latency: Latency | None = None
 
 
 class Crossing(Record):
@@ -90,13 +98,23 @@ def hosted_system(
     return _system(result.run if result else price.model, served, result, tokens, cost, hosted=True, day=day)
 
 
-def own_system(result: Result, served: str, hosting: Hosting | None, *, answers_per_day: float | None = None) -> System:
+def own_system(
+    result: Result,
+    served: str,
+    hosting: Hosting | None,
+    *,
+    answers_per_day: float | None = None,
+    latency: Latency | None = None,
+) -> System:
     """What a model's answers cost on one's own machines; nothing is known of it without `hosting`."""
     tokens = _tokens(result, Tokens())
     cost = own_usd_per_answer(hosting, answers_per_day) if hosting else None
     count = machines(hosting, answers_per_day) if hosting and answers_per_day else None
     day = own_usd_per_day(hosting, answers_per_day) if hosting and answers_per_day else None
-    return _system(result.run, served, result, tokens, cost, hosted=False, count=count, day=day)
+    if hosting and hosting.answers_per_s:
+        served += f", {hosting.answers_per_s.bounds[1]:g} answers/s of which {hosting.utilisation:.0%} are used"
+    system = _system(result.run, served, result, tokens, cost, hosted=False, count=count, day=day)
+    return system.model_copy(update={"latency": latency})
 
 
 def crossings(own: Sequence[tuple[System, Hosting | None]], hosted: Sequence[System]) -> list[Crossing]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import date
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slm.cli.output import Json, emit, rate_text
+from slm.cli.cost_table import show_cost
+from slm.cli.output import Json
 from slm.errors import InputError
 
 if TYPE_CHECKING:
-    from slm.bench import Crossing, Hosting, Price, Report, Span, System, Tokens
+    from slm.bench import Hosting, Latency, Price, Span, Tokens
     from slm.records import Result
     from slm.train.plan.hardware import Device
 
@@ -55,6 +57,9 @@ Idle = Annotated[float, typer.Option(min=0, max=23.9, help="Hours of a day that 
 Watts = Annotated[float | None, typer.Option(min=1e-6, help="Mean draw of a machine, where energy is paid apart.")]
 Energy = Annotated[float | None, typer.Option("--usd-per-kwh", min=1e-6, help="What that energy costs.")]
 Volume = Annotated[float | None, typer.Option(min=1, help="Answers a day that you need.")]
+Page = Annotated[
+    Path | None, typer.Option(metavar="FILE.md", help="Also write a page to pass on, with a picture and all figures.")
+]
 Results = Annotated[Path, typer.Option(help="Folder of the published results.")]
 
 
@@ -77,6 +82,7 @@ def cost(
     usd_per_kwh: Energy = None,
     volume: Volume = None,
     results: Results = Path("eval/results"),
+    page: Page = None,
     as_json: Json = False,
 ) -> None:
     """Reckon what answers cost, and right answers, from recorded results and dated prices; nothing is run.
@@ -92,8 +98,13 @@ def cost(
     served, warnings = _served(gpu, usd_per_hour, today)
     hostings = _hostings(own or [], throughput or [], served, utilisation, idle_hours, watts, usd_per_kwh)
     mine = [
-        (own_system(_find(name, results), _describe(served), hosting, answers_per_day=volume), hosting)
-        for name, hosting in zip(own or [], hostings, strict=True)
+        (
+            own_system(
+                _find(name, results), _describe(served), hosting, answers_per_day=volume, latency=_latency(each)
+            ),
+            hosting,
+        )
+        for name, hosting, each in zip_longest(own or [], hostings, throughput or [])
     ]
     models = [_split(each) for each in hosted or []]
     used = _prices([model for model, _ in models], price or [], prices, today)
@@ -106,7 +117,12 @@ def cost(
         print(f"warning: {warning}", file=sys.stderr)
     systems = (*(system for system, _ in mine), *theirs)
     report = Report(systems=systems, break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
-    _show(report, as_json=as_json)
+    if page is not None:
+        from slm.bench.page import write_page
+
+        for file in write_page(report, page, today):
+            print(f"wrote {file}", file=sys.stderr)
+    show_cost(report, as_json=as_json)
 
 
 def _split(hosted: str) -> tuple[str, str | None]:
@@ -223,6 +239,17 @@ def _hostings(
     return [machine.model_copy(update={"answers_per_s": _throughput(each)}) for each in throughput]
 
 
+def _latency(throughput: str | None) -> Latency | None:
+    """Of the report that the throughput is from; None where a number was stated."""
+    if throughput is None or not Path(throughput).is_file():
+        return None
+    from slm.bench import Latency
+    from slm.bench.load import best_load, read_report
+
+    total = best_load(read_report(Path(throughput))).latency.total_s
+    return Latency(p50_s=total.p50, p95_s=total.p95) if total else None
+
+
 def _throughput(text: str) -> Span:
     from slm.bench import Span
 
@@ -247,50 +274,3 @@ def _numbers(text: str, option: str, given: str, *, counts: tuple[int, ...]) -> 
         expected = f"{' or '.join(map(str, counts))} numbers with commas between them"
         raise InputError("not to be read", where=f"{option} {given}", expected=expected)
     return numbers
-
-
-def _show(report: Report, *, as_json: bool) -> None:
-    if as_json or not sys.stdout.isatty():
-        emit([report.model_dump(mode="json")], as_json=True)
-        return
-    columns = {f"{system.system}, {system.served}": _figures(system) for system in report.systems}
-    names = next(iter(columns.values()))
-    emit([{"": name, **{head: column[name] for head, column in columns.items()}} for name in names], as_json=False)
-    if report.break_even:
-        rows = [_crossing(each) for each in report.break_even]
-        emit(rows, as_json=False, title="answers a day from which your own machines cost no more")
-    for price in report.prices:
-        print(f"price of {price.model}: {price.source}, {price.date}")
-
-
-def _figures(system: System) -> dict[str, str | None]:
-    tokens = (system.input_tokens, system.output_tokens)
-    return {
-        "right": rate_text(system.accuracy),
-        "tokens of an answer": " + ".join("–" if count is None else f"{count:.0f}" for count in tokens),
-        "USD for 1,000 answers": _usd(system.usd_per_1000_answers),
-        "USD for 1,000 right ones": _usd(system.usd_per_1000_correct),
-        "USD for 1M tokens": _usd(system.usd_per_mtok_blended),
-        "machines": None if system.machines is None else _span(system.machines, "{:.0f}", "–"),
-        "USD a day": _usd(system.usd_per_day),
-    }
-
-
-def _crossing(each: Crossing) -> dict[str, str | None]:
-    row: dict[str, str | None] = {"own": each.own, "hosted": each.hosted}
-    for name, even in (("answers", each.answers), ("right answers", each.correct)):
-        row[name] = None if even is None else _span(even.first, "{:,.0f}", "never")
-        row[f"{name}, for good"] = None if even is None else _span(even.lasting, "{:,.0f}", "never")
-    return row
-
-
-def _usd(span: Span | None) -> str | None:
-    return None if span is None else _span(span, "{:,.4g}", "–")
-
-
-def _span(span: Span, form: str, infinite: str) -> str:
-    """`1.2 (1.1 – 1.3)`, or the value alone where it is exact."""
-    value, low, high = (
-        infinite if bound is None else form.format(bound) for bound in (span.value, span.low, span.high)
-    )
-    return value if low == value == high else f"{value} ({low} – {high})"

@@ -1,34 +1,13 @@
 """Pictures of a run (loss, learning rate, gradient norm, tokens a second, held-out accuracy), and of several losses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slm.files import atomic_path
+from slm.pictures import ACCENT, LINE, write_picture
 from slm.recipe import RunFolder
 from slm.train.summary import read_metrics, read_watch, smoothed
 from slm.train.watch import WatchRow
-
-# Mid tones on no background, so that they can be read on white and on black.
-_TEXT, _LINE, _HELD_OUT = "#7a7a7a", "#3987e5", "#d9730d"
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "slm",  # ids inside the file, otherwise random
-    "font.size": 9,
-    "axes.edgecolor": _TEXT,
-    "axes.labelcolor": _TEXT,
-    "axes.titlecolor": _TEXT,
-    "text.color": _TEXT,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": _TEXT,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-}
 
 
 def draw_curves(run: RunFolder) -> bool:
@@ -38,7 +17,7 @@ def draw_curves(run: RunFolder) -> bool:
     """
     rows, watched = read_metrics(run), read_watch(run)
     paths = [run.curves, run.curves.with_suffix(".png")]
-    return bool(rows) and _picture(paths, (10, 5.6), lambda figure: _draw(figure, run.path.name, rows, watched))
+    return bool(rows) and write_picture(paths, (10, 5.6), lambda figure: _draw(figure, run.path.name, rows, watched))
 
 
 def draw_losses(runs: Sequence[RunFolder], names: Sequence[str], path: Path) -> bool:
@@ -57,25 +36,7 @@ def draw_losses(runs: Sequence[RunFolder], names: Sequence[str], path: Path) -> 
         panel.set_ylim(bottom=0)
         panel.legend()
 
-    return bool(metrics) and _picture([path], (8, 3.6), draw)
-
-
-def _picture(paths: Sequence[Path], size: tuple[float, float], draw: Callable[[Any], None]) -> bool:
-    """Write a figure of `size` inches to every path, in the format of its suffix; False without matplotlib."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # a plain dict with keys that it knows
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        for path in paths:
-            # Without the date and the version of the library.
-            metadata = {"Date": None, "Creator": None} if path.suffix == ".svg" else {"Software": None}
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=path.suffix[1:], transparent=True, dpi=110, metadata=metadata)
-    return True
+    return bool(metrics) and write_picture([path], (8, 3.6), draw)
 
 
 def _draw(figure: Any, title: str, rows: Sequence[dict[str, Any]], watched: Sequence[WatchRow]) -> None:
@@ -84,10 +45,10 @@ def _draw(figure: Any, title: str, rows: Sequence[dict[str, Any]], watched: Sequ
     steps = [row["step"] for row in rows]
     loss = figure.add_subplot(grid[0, :4], title="loss per target token")
     values = [row["loss"] for row in rows]
-    loss.plot(steps, values, color=_LINE, alpha=0.35, linewidth=0.8, label="each step")
-    loss.plot(steps, smoothed(values), color=_LINE, label="smoothed")
+    loss.plot(steps, values, color=LINE, alpha=0.35, linewidth=0.8, label="each step")
+    loss.plot(steps, smoothed(values), color=LINE, label="smoothed")
     if held_out := [(row.step, row.loss) for row in watched if row.loss is not None]:
-        loss.plot(*zip(*held_out, strict=True), color=_HELD_OUT, marker="o", markersize=3.5, label="held-out")
+        loss.plot(*zip(*held_out, strict=True), color=ACCENT, marker="o", markersize=3.5, label="held-out")
     loss.legend()
     panels = [("learning rate", "learning_rate"), ("gradient norm", "grad_norm"), ("tokens/s", "tokens_per_s")]
     accuracy = [(row.step, 100 * row.accuracy) for row in watched if row.accuracy is not None]
@@ -96,11 +57,11 @@ def _draw(figure: Any, title: str, rows: Sequence[dict[str, Any]], watched: Sequ
         have = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
         panel = figure.add_subplot(place, title=title)
         if have:
-            panel.plot(*zip(*have, strict=True), color=_LINE)
+            panel.plot(*zip(*have, strict=True), color=LINE)
         panel.set_ylim(bottom=0)
     if accuracy:
         panel = figure.add_subplot(below[2], title="held-out accuracy, %")
-        panel.plot(*zip(*accuracy, strict=True), color=_HELD_OUT, marker="o", markersize=3.5)
+        panel.plot(*zip(*accuracy, strict=True), color=ACCENT, marker="o", markersize=3.5)
         panel.set_ylim(0, 100)
     for panel in figure.axes:
         panel.set_xlabel("step")

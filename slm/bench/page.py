@@ -1,0 +1,143 @@
+"""The report as one page to pass on: a table, a picture of accuracy against cost, break-even volumes, sources."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from slm.bench.cost import Span
+from slm.bench.prices import age_warning
+from slm.bench.report import Crossing, Report, System
+from slm.files import write_json, write_text
+from slm.pictures import ACCENT, LINE, TEXT, write_picture
+from slm.records import Rate
+
+_UNKNOWN = "–"
+
+
+def write_page(report: Report, path: Path, today: date) -> list[Path]:
+    """Write `path` (.md), all figures beside it as .json, and a picture as .svg and .png; returns what was written.
+
+    There is no picture without matplotlib, or where not one system has both an accuracy and a cost.
+    """
+    pictures = [path.with_suffix(".svg"), path.with_suffix(".png")]
+    known = [one for one in report.systems if _position(one)]
+    drawn = bool(known) and write_picture(pictures, (7, 4), lambda figure: _draw(figure, known))
+    write_json(path.with_suffix(".json"), report)
+    write_text(path, render_page(report, today, picture=pictures[0].name if drawn else None))
+    return [path, path.with_suffix(".json"), *(pictures if drawn else [])]
+
+
+def render_page(report: Report, today: date, *, picture: str | None) -> str:
+    """The page as Markdown; `picture` is the file name of the picture, if there is one."""
+    questions = {one.questions for one in report.systems if one.accuracy}
+    parts = [
+        "# What answers cost, and right ones",
+        f"Reckoned on {today.isoformat()} by `slm cost` from recorded answers and dated prices. Intervals hold the "
+        f"95 % uncertainty of accuracies and measured throughputs. `{_UNKNOWN}`: neither measured nor stated.",
+        _table(_HEAD, map(_row, report.systems)),
+    ]
+    if len(questions) > 1:
+        parts.append("**Not all accuracies are of the same questions**: such rows cannot be compared to the point.")
+    if picture:
+        parts.append(f"![Accuracy against the cost of 1,000 answers]({picture})")
+    if report.break_even:
+        parts += ["## From which volume your own machines pay", _table(_CROSSING, map(_crossing, report.break_even))]
+        parts.append("Answers a day; *for good*: above it the hosted model is never cheaper again.")
+    if report.prices:
+        sources = (
+            f"- {price.model}: {price.source}, {price.date.isoformat()}"
+            + ("" if age_warning(price.model, price.date, today) is None else " (**old**: look whether it still holds)")
+            for price in report.prices
+        )
+        parts += ["## Prices", "\n".join(sources)]
+    return "\n\n".join(parts) + "\n"
+
+
+def front(systems: Sequence[System]) -> list[System]:
+    """Those that no other beats in both accuracy and cost, from the cheapest on."""
+    best: list[System] = []
+    for one in sorted(systems, key=lambda each: (_at(each)[0], -_at(each)[1])):
+        if not best or _at(one)[1] > _at(best[-1])[1]:
+            best.append(one)
+    return best
+
+
+_HEAD = ("system", "served", "right", "questions", "USD for 1,000 answers", "USD for 1,000 right ones",
+         "answered within, p50 / p95")  # fmt: skip
+_CROSSING = ("own", "hosted", "answers", "for good", "right answers", "for good")
+
+
+def _row(system: System) -> list[str]:
+    rate, latency = system.accuracy, system.latency
+    return [
+        system.system,
+        system.served,
+        _share(rate),
+        _UNKNOWN if rate is None else f"{rate.total:,}",
+        _span(system.usd_per_1000_answers, "{:,.4g}", _UNKNOWN),
+        _span(system.usd_per_1000_correct, "{:,.4g}", _UNKNOWN),
+        "not measured" if latency is None else f"{latency.p50_s:.2f} s / {latency.p95_s:.2f} s",
+    ]
+
+
+def _crossing(each: Crossing) -> list[str]:
+    volumes = [
+        _span(span, "{:,.0f}", "never")
+        for even in (each.answers, each.correct)
+        for span in ((even.first, even.lasting) if even else (None, None))
+    ]
+    return [each.own, each.hosted, *volumes]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _share(rate: Rate | None) -> str:
+    if rate is None or rate.value is None or rate.low is None or rate.high is None:
+        return _UNKNOWN
+    return f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+
+
+def _span(span: Span | None, form: str, infinite: str) -> str:
+    if span is None:
+        return _UNKNOWN
+    value, low, high = (
+        infinite if bound is None else form.format(bound) for bound in (span.value, span.low, span.high)
+    )
+    return value if low == value == high else f"{value} ({low} to {high})"
+
+
+def _position(system: System) -> tuple[float, float] | None:
+    """(USD for 1,000 answers, accuracy in percent); None where one of them is not known, or the cost is nothing."""
+    cost, rate = system.usd_per_1000_answers, system.accuracy
+    if cost is None or not cost.value or rate is None or rate.value is None:
+        return None
+    return cost.value, 100 * rate.value
+
+
+def _at(system: System) -> tuple[float, float]:
+    found = _position(system)
+    assert found is not None  # noqa: S101 - only systems with a position are drawn
+    return found
+
+
+def _draw(figure: Any, systems: Sequence[System]) -> None:
+    panel = figure.add_subplot(xlabel="USD for 1,000 answers", ylabel="right, %")
+    best = front(systems)
+    panel.plot(*zip(*map(_at, best), strict=True), color=TEXT, linestyle="--", linewidth=1, label="nothing is better")
+    for one in systems:
+        (usd, right), cost, rate = _at(one), one.usd_per_1000_answers, one.accuracy
+        bars: dict[str, Any] = {}
+        if rate and rate.low is not None and rate.high is not None:
+            bars["yerr"] = [[right - 100 * rate.low], [100 * rate.high - right]]
+        if cost and cost.low is not None and cost.high is not None:
+            bars["xerr"] = [[usd - cost.low], [cost.high - usd]]
+        panel.errorbar(usd, right, fmt="o", color=ACCENT if one.hosted else LINE, capsize=2, **bars)
+        panel.annotate(one.system, (usd, right), xytext=(8, -12), textcoords="offset points")
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter(lambda usd, _: f"{usd:g}")
+    panel.set_ylim(0, 100)
+    panel.margins(x=0.25)
