@@ -45,7 +45,7 @@ def add_lora(model: Any, lora: LoraSection, *, folder: Path | None = None) -> An
     """
     from peft import LoraConfig, get_peft_model
 
-    adapted = _of_last_layers(model, _adapted_modules(model, lora.targets), lora.layers)
+    adapted = _of_upper_layers(model, _adapted_modules(model, lora.targets), lora.upper)
     ranks = _by_module("lora.ranks", lora.ranks, adapted)
     alphas = _by_module("lora.alphas", lora.alphas, adapted)
     if lora.init != "default":
@@ -56,7 +56,7 @@ def add_lora(model: Any, lora: LoraSection, *, folder: Path | None = None) -> An
             r=lora.rank,
             lora_alpha=lora.alpha,  # type: ignore[arg-type]  # PEFT says int and takes any number
             lora_dropout=lora.dropout,
-            target_modules=_target_modules(model, lora.targets) if lora.layers is None else adapted,
+            target_modules=_target_modules(model, lora.targets) if lora.upper == 1 else adapted,
             rank_pattern=ranks,
             alpha_pattern=alphas,
             use_rslora=lora.rslora,
@@ -252,19 +252,12 @@ def _adapted_modules(model: Any, targets: str | tuple[str, ...]) -> list[str]:
     return [path for path in linear if any(_matches(name, path) for name in names)]
 
 
-def _of_last_layers(model: Any, adapted: list[str], count: int | None) -> list[str]:
-    """Those in the last `count` decoder layers. Raises RecipeError where there are fewer layers."""
+def _of_upper_layers(model: Any, adapted: list[str], share: float) -> list[str]:
+    """Those in this share of the decoder layers, from the last one down, rounded to at least one layer."""
     layers = model.get_decoder().layers
-    if count is None:
-        return adapted
-    if count > len(layers):
-        raise RecipeError(
-            f"{model.name_or_path or 'the model'} has {len(layers)} decoder layers",
-            where="lora.layers",
-            expected=f"at most {len(layers)}, or null for all",
-        )
-    inside = {module for layer in layers[-count:] for module in layer.modules()}
-    return [path for path in adapted if model.get_submodule(path) in inside]
+    upper = layers[-max(1, round(share * len(layers))) :]
+    inside = {module for layer in upper for module in layer.modules()}
+    return [path for path in adapted if share == 1 or model.get_submodule(path) in inside]
 
 
 def _by_module(key: str, values: Mapping[str, Value], adapted: Sequence[str]) -> dict[str, Value]:

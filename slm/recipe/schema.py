@@ -76,11 +76,12 @@ class LoraSection(Section):
         default="all-linear",
         description="Layers that get an adapter: every linear layer, the attention's, or a list of module names.",
     )
-    layers: int | None = Field(
-        default=None,
+    upper: Number = Field(
+        default=1.0,
         gt=0,
-        description="Only the last so many decoder layers get an adapter; null: all. No gradient goes below them: less "
-        "memory, faster steps.",
+        le=1,
+        description="Share of the decoder layers, counted from the last one, that get an adapter. No gradient goes "
+        "below them: less memory, faster steps.",
     )
     ranks: Ranks = Field(
         default={},

@@ -118,15 +118,16 @@ def test_a_rank_or_alpha_of_no_adapted_layer_names_those_there_are(key, name, tm
     assert "names out of: down_proj, q_proj" in str(raised.value)
 
 
-def test_only_the_last_layers_get_an_adapter(tmp_path):
+def test_only_the_upper_layers_get_an_adapter(tmp_path):
     folder = make_tiny_model("llama", tmp_path / "model")
-    model = add_lora(load_model(folder, dtype="float32"), LoraSection(rank=4, layers=1))
+    model = add_lora(load_model(folder, dtype="float32"), LoraSection(rank=4, upper=0.5))
     assert {name.partition(".")[0] for name in layers(model)} == {"1"}
     train_a_step(model)
     save_adapter(model, tmp_path / "adapter")
     assert torch.equal(logits(load_adapter(load_model(folder, dtype="float32"), tmp_path / "adapter")), logits(model))
-    with pytest.raises(RecipeError, match=r"lora\.layers: .*has 2 decoder layers"):
-        add_lora(load_model(folder, dtype="float32"), LoraSection(rank=4, layers=3))
+    for share, count in ((0.01, 1), (0.74, 1), (0.76, 2), (1.0, 2)):
+        model = add_lora(load_model(folder, dtype="float32"), LoraSection(rank=4, upper=share))
+        assert len({name.partition(".")[0] for name in layers(model)}) == count
 
 
 def test_rslora_scales_by_the_root_of_the_rank(tmp_path):

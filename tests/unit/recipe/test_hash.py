@@ -29,7 +29,8 @@ def test_the_hash_is_about_values_only(write):
 def test_which_keys_decide_the_weights(write, key):
     changed = {
         "task.chat": "true", "model.dtype": "bfloat16", "model.quantize": "nf4", "lora.targets": "attention",
-        "lora.dropout": "0.5", "lora.ranks": "{q_proj: 2}", "lora.alphas": "{q_proj: 2}", "lora.init": "pissa",
+        "lora.dropout": "0.5", "lora.upper": "0.5",
+        "lora.ranks": "{q_proj: 2}", "lora.alphas": "{q_proj: 2}", "lora.init": "pissa",
         "train.method": "full", "train.packing": "none", "train.optimizer": "lion", "train.schedule": "linear",
         "train.warmup": "0.5", "train.weight_decay": "0.5", "train.learning_rate": "0.5", "train.trackers": "[wandb]",
         "watch.keep": "loss",

@@ -97,8 +97,8 @@ def test_packed_and_padded_equal_one_by_one(family, packed, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_of_the_last_layer_alone(family, tmp_path):
     folder, data = make_tiny_model(family, tmp_path), examples()
-    expected = textbook(prepared(folder, packed=False, fused=False, layers=1)[0], data)
-    model, config = prepared(folder, packed=True, layers=1)
+    expected = textbook(prepared(folder, packed=False, fused=False, upper=0.5)[0], data)
+    model, config = prepared(folder, packed=True, upper=0.5)
     agree(gradients(model, config, [Pack((tuple(data[:4]), (data[4],), (data[5],)))]), expected)
 
 

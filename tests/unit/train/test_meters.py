@@ -99,7 +99,7 @@ def test_training_an_adapter_needs_no_gradient_of_frozen_weights(tmp_path):
 def test_layers_below_the_first_that_is_trained_have_no_backward_pass(tmp_path):
     base = load_model(make_tiny_model("llama", tmp_path), dtype="float32")
     config, pack, rank = base.config, shared(), 4
-    model = add_lora(base, LoraSection(rank=rank, layers=1)).train()
+    model = add_lora(base, LoraSection(rank=rank, upper=0.5)).train()
     count = FlopCount(model)
     found = counted(lambda: summed_loss(model, config, to_tensors(pack), dtype=torch.float32).backward())["linear"]
     size = config.hidden_size
