@@ -58,11 +58,11 @@ def planned_model(config: Any, recipe: Recipe, *, on_gpu: bool) -> Any:
         return adapt_model(model.eval(), plain, device=_META, compiling=False)
 
 
-def _as_stored(model: Any, stored: torch.dtype) -> None:
-    """As `load_model` gives them: matrices in the type of the file where that has fewer bits."""
+def _as_stored(model: Any, stored: torch.dtype | None) -> None:
+    """As `load_model` gives them: matrices in the type of the file, None where unknown, if that has fewer bits."""
     wide = compute_dtype(model)
     for weight in model.parameters():
-        if weight.ndim > 1 and stored.itemsize < wide.itemsize:
+        if stored is not None and weight.ndim > 1 and stored.itemsize < wide.itemsize:
             weight.data = weight.data.to(stored)
     mark(model, wide)
 
