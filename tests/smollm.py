@@ -28,7 +28,8 @@ def make_smollm_run(folder: Path, *, limit: int, max_new_tokens: int, seed: int 
 
     `std`: of its values. With 0.01 most answers are still those of the base model, with 0.1 hardly any.
     """
-    recipe = load_recipe("quickstart", [f"evaluate.limit={limit}", f"generate.max_new_tokens={max_new_tokens}"])
+    few = [f"evaluate.limit={limit}", f"generate.max_new_tokens={max_new_tokens}"]
+    recipe = load_recipe("quickstart", [*few, "lora.init=default", "lora.upper=1"])
     base = smollm_base()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -22,6 +22,7 @@ def make_run(name: str, folder: Path, *overrides: str) -> RunFolder:
     """`folder`/run-0123abcd: a run of the quickstart with the model `name`, which is on this machine."""
     base = pull_model(name)
     few = [f"model.name={name}", "data.limit=24", "evaluate.limit=4", "generate.max_new_tokens=8", "lora.rank=4"]
+    few += ["lora.init=default", "lora.upper=1"]  # an adapter of all layers, whose first values change nothing
     recipe = load_recipe("quickstart", [*few, *overrides])
     run = RunFolder(folder / "run-0123abcd")
     model = load_model(base, dtype="float32", quantize=recipe.model.quantize)

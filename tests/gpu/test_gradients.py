@@ -32,7 +32,7 @@ def examples() -> list[Encoded]:
 
 def recipe(folder: Any, dtype: str, packing: str) -> Recipe:
     values = [f"model.name={folder}", f"model.dtype={dtype}", f"train.packing={packing}"]
-    return load_recipe("quickstart", [*values, "lora.rank=4"])
+    return load_recipe("quickstart", ["lora.init=default", "lora.upper=1", "lora.rank=4", *values])
 
 
 def gradient(
