@@ -7,6 +7,7 @@ below a threshold; it then costs both answers, and takes the time of both.
 import hashlib
 from collections.abc import Sequence
 
+from slm.bench.load.slo import quantile
 from slm.errors import InputError
 from slm.records import Rate, Record
 
@@ -99,15 +100,6 @@ def cascade(answered: Sequence[Answered], prices: Prices, *, within: float) -> C
     )
 
 
-def pareto(points: Sequence[Point]) -> list[Point]:
-    """Those of which none is as right with fewer questions sent on, from the fewest on."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.sent, -one.accuracy.right)):
-        if not best or point.accuracy.right > best[-1].accuracy.right:
-            best.append(point)
-    return best
-
-
 def _thresholds(answered: Sequence[Answered]) -> list[float | None]:
     """One below which nothing is, one for each confidence, and None."""
     known = sorted({one.confidence for one in answered if one.confidence is not None})
@@ -148,7 +140,7 @@ def _point(answered: Sequence[Answered], threshold: float | None, prices: Prices
         sent=share,
         accuracy=Rate.of(sum(map(_right, answered, sent)), len(answered)),
         usd_per_1000=None if small is None or large is None else small + share * large,
-        p95_s=_p95(known) if len(known) == len(seconds) else None,
+        p95_s=quantile(sorted(known), 0.95) if len(known) == len(seconds) else None,
     )
 
 
@@ -156,11 +148,6 @@ def _seconds(one: Answered, sent: bool) -> float | None:
     if one.small_s is None or (sent and one.large_s is None):
         return None
     return one.small_s + (one.large_s or 0.0) * sent
-
-
-def _p95(values: Sequence[float]) -> float:
-    """The smallest value that at least 95 % do not exceed."""
-    return sorted(values)[-(-95 * len(values) // 100) - 1]
 
 
 def _fold(name: str) -> int:

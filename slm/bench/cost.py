@@ -4,14 +4,17 @@
 that was not made is `None`.
 """
 
+from collections.abc import Callable, Iterable
 from math import ceil, inf, isinf
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from slm.bench.prices import Price, Rates
 from slm.errors import InputError
 from slm.records import Rate, Record
+
+Item = TypeVar("Item")
 
 _M = 1_000_000
 _SECONDS_PER_HOUR = 3600
@@ -39,6 +42,11 @@ class Span(Record):
         bounds = (value, value if low is None else low, value if high is None else high)
         finite = [None if isinf(bound) else bound for bound in bounds]
         return cls(value=finite[0], low=finite[1], high=finite[2])
+
+    def text(self, form: str, *, infinite: str, between: str = " – ") -> str:
+        """`1.2 (1.1 – 1.3)`, or the value alone where it is exact; `form` is that of a number."""
+        low, value, high = (infinite if isinf(bound) else form.format(bound) for bound in self.bounds)
+        return value if low == value == high else f"{value} ({low}{between}{high})"
 
     @property
     def bounds(self) -> tuple[float, float, float]:
@@ -253,3 +261,12 @@ def _share(accuracy: Rate) -> Span | None:
     if accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return None
     return Span.of(accuracy.value, accuracy.low, accuracy.high)
+
+
+def pareto(items: Iterable[Item], place: Callable[[Item], tuple[float, float]]) -> list[Item]:
+    """Those that no other beats, from the cheapest on; `place` gives the cost and the gain of each."""
+    best: list[Item] = []
+    for item in sorted(items, key=lambda each: (place(each)[0], -place(each)[1])):
+        if not best or place(item)[1] > place(best[-1])[1]:
+            best.append(item)
+    return best

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from slm.bench.cost import Span
+from slm.bench.cost import Span, pareto
 from slm.bench.prices import age_warning
 from slm.bench.report import Crossing, Report, System
 from slm.files import write_json, write_text
@@ -54,15 +54,6 @@ def render_page(report: Report, today: date, *, picture: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def front(systems: Sequence[System]) -> list[System]:
-    """Those that no other beats in both accuracy and cost, from the cheapest on."""
-    best: list[System] = []
-    for one in sorted(systems, key=lambda each: (_at(each)[0], -_at(each)[1])):
-        if not best or _at(one)[1] > _at(best[-1])[1]:
-            best.append(one)
-    return best
-
-
 _HEAD = ("system", "served", "right", "questions", "USD for 1,000 answers", "USD for 1,000 right ones",
          "answered within, p50 / p95")  # fmt: skip
 _CROSSING = ("own", "hosted", "answers", "for good", "right answers", "for good")
@@ -102,12 +93,7 @@ def _share(rate: Rate | None) -> str:
 
 
 def _span(span: Span | None, form: str, infinite: str) -> str:
-    if span is None:
-        return _UNKNOWN
-    value, low, high = (
-        infinite if bound is None else form.format(bound) for bound in (span.value, span.low, span.high)
-    )
-    return value if low == value == high else f"{value} ({low} to {high})"
+    return _UNKNOWN if span is None else span.text(form, infinite=infinite, between=" to ")
 
 
 def _position(system: System) -> tuple[float, float] | None:
@@ -126,7 +112,7 @@ def _at(system: System) -> tuple[float, float]:
 
 def _draw(figure: Any, systems: Sequence[System]) -> None:
     panel = figure.add_subplot(xlabel="USD for 1,000 answers", ylabel="right, %")
-    best = front(systems)
+    best = pareto(systems, _at)
     panel.plot(*zip(*map(_at, best), strict=True), color=TEXT, linestyle="--", linewidth=1, label="nothing is better")
     for one in systems:
         (usd, right), cost, rate = _at(one), one.usd_per_1000_answers, one.accuracy

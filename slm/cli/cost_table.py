@@ -34,7 +34,7 @@ def _figures(system: System) -> dict[str, str | None]:
         "USD for 1,000 answers": _usd(system.usd_per_1000_answers),
         "USD for 1,000 right ones": _usd(system.usd_per_1000_correct),
         "USD for 1M tokens": _usd(system.usd_per_mtok_blended),
-        "machines": None if system.machines is None else _span(system.machines, "{:.0f}", "–"),
+        "machines": None if system.machines is None else system.machines.text("{:.0f}", infinite="–"),
         "USD a day": _usd(system.usd_per_day),
     }
 
@@ -42,18 +42,10 @@ def _figures(system: System) -> dict[str, str | None]:
 def _crossing(each: Crossing) -> dict[str, str | None]:
     row: dict[str, str | None] = {"own": each.own, "hosted": each.hosted}
     for name, even in (("answers", each.answers), ("right answers", each.correct)):
-        row[name] = None if even is None else _span(even.first, "{:,.0f}", "never")
-        row[f"{name}, for good"] = None if even is None else _span(even.lasting, "{:,.0f}", "never")
+        row[name] = None if even is None else even.first.text("{:,.0f}", infinite="never")
+        row[f"{name}, for good"] = None if even is None else even.lasting.text("{:,.0f}", infinite="never")
     return row
 
 
 def _usd(span: Span | None) -> str | None:
-    return None if span is None else _span(span, "{:,.4g}", "–")
-
-
-def _span(span: Span, form: str, infinite: str) -> str:
-    """`1.2 (1.1 – 1.3)`, or the value alone where it is exact."""
-    value, low, high = (
-        infinite if bound is None else form.format(bound) for bound in (span.value, span.low, span.high)
-    )
-    return value if low == value == high else f"{value} ({low} – {high})"
+    return None if span is None else span.text("{:,.4g}", infinite="–")

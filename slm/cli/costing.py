@@ -16,6 +16,7 @@ from slm.errors import InputError
 
 if TYPE_CHECKING:
     from slm.bench import Hosting, Latency, Price, Span, Tokens
+    from slm.bench.load import Figures
     from slm.records import Result
     from slm.train.plan.hardware import Device
 
@@ -134,9 +135,7 @@ def _stated_tokens(given: float | None, cached: float | None, output: float | No
     from slm.bench import Tokens
 
     if report is not None:
-        from slm.bench.load import best_load, read_report
-
-        load = best_load(read_report(report))
+        load = _load_of(report)
         given = load.prompt_tokens if given is None else given
         cached = load.cached_tokens if cached is None else cached
         output = load.completion_tokens if output is None else output
@@ -239,14 +238,20 @@ def _hostings(
     return [machine.model_copy(update={"answers_per_s": _throughput(each)}) for each in throughput]
 
 
+def _load_of(report: Path) -> Figures:
+    """The load of a report of `slm bench` that counts."""
+    from slm.bench.load import best_load, read_report
+
+    return best_load(read_report(report))
+
+
 def _latency(throughput: str | None) -> Latency | None:
     """Of the report that the throughput is from; None where a number was stated."""
     if throughput is None or not Path(throughput).is_file():
         return None
     from slm.bench import Latency
-    from slm.bench.load import best_load, read_report
 
-    total = best_load(read_report(Path(throughput))).latency.total_s
+    total = _load_of(Path(throughput)).latency.total_s
     return Latency(p50_s=total.p50, p95_s=total.p95) if total else None
 
 
@@ -254,9 +259,7 @@ def _throughput(text: str) -> Span:
     from slm.bench import Span
 
     if Path(text).is_file():
-        from slm.bench.load import best_load, read_report
-
-        flow = best_load(read_report(Path(text))).throughput
+        flow = _load_of(Path(text)).throughput
         return Span.of(flow.answers_per_s or 0.0, flow.answers_per_s_low or None, flow.answers_per_s_high)
     value, low, high = (_numbers(text, "--throughput", text, counts=(1, 3)) * 3)[:3]
     if not 0 < low <= value <= high:

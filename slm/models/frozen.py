@@ -40,11 +40,15 @@ def is_marked(module: Any) -> bool:
     return hasattr(getattr(module, "weight", None), _WIDE)
 
 
+def _marked(model: Any) -> list[Tensor]:
+    return [weight for weight in model.parameters() if hasattr(weight, _WIDE)]
+
+
 def widen(model: Any, *, but: Iterable[Tensor] = ()) -> None:
     """Make the marked weights of a model wide for good, but for those that are multiplied by who calls `wide`."""
     left = {id(weight) for weight in but}
-    for weight in model.parameters():
-        if hasattr(weight, _WIDE) and id(weight) not in left:
+    for weight in _marked(model):
+        if id(weight) not in left:
             weight.data = weight.data.to(getattr(weight, _WIDE))
             delattr(weight, _WIDE)
 
@@ -52,7 +56,7 @@ def widen(model: Any, *, but: Iterable[Tensor] = ()) -> None:
 @contextmanager
 def as_integers(model: Any) -> Iterator[None]:
     """While entered, marked weights look like integers: to floats beside it PEFT rounds an adapter's first values."""
-    stored = {weight: weight.dtype for weight in model.parameters() if hasattr(weight, _WIDE)}
+    stored = {weight: weight.dtype for weight in _marked(model)}
     for weight in stored:
         weight.requires_grad_(False)
         weight.data = weight.data.view(torch.int16)
@@ -76,7 +80,7 @@ def fuse_embedding(module: Any) -> None:
 @contextmanager
 def widened(model: Any) -> Iterator[None]:
     """While entered, marked weights are wide: for many products with few rows, as in writing token by token."""
-    stored = {weight: weight.dtype for weight in model.parameters() if hasattr(weight, _WIDE)}
+    stored = {weight: weight.dtype for weight in _marked(model)}
     for weight in stored:
         weight.data = weight.data.to(getattr(weight, _WIDE))
     try:

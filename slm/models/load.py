@@ -75,7 +75,7 @@ def load_model(path: Path, *, dtype: Dtype, quantize: Quantize = "none", as_stor
     """
     import transformers
 
-    stored = stored_matrices(path, getattr(torch, dtype)) if as_stored else None
+    stored = _stored_matrices(path, getattr(torch, dtype)) if as_stored else None
 
     auto: Any = transformers.AutoModelForCausalLM
     # No `attn_implementation`: transformers takes sdpa, and eager where sdpa would be wrong (Gemma 2 caps its scores).
@@ -155,7 +155,7 @@ def quantization_config(quantize: Quantize, dtype: Dtype) -> Any:
     )
 
 
-def stored_matrices(path: Path, dtype: torch.dtype) -> torch.dtype | None:
+def _stored_matrices(path: Path, dtype: torch.dtype) -> torch.dtype | None:
     """The type of all matrices in a folder's files, if it is one and has fewer bits than `dtype`."""
     found = {kind for _, dimensions, kind in _stored(path) if dimensions > 1}
     stored = _KNOWN.get(found.pop()) if len(found) == 1 else None

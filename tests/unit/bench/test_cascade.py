@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slm.bench.cascade import Answered, Prices, cascade, pareto
+from slm.bench.cascade import Answered, Prices, cascade
+from slm.bench.cost import pareto
 from slm.errors import InputError
 
 CONFIDENCES = st.one_of(st.none(), st.sampled_from([-2.0, -1.0, -0.5]), st.floats(-5, 0))
@@ -42,7 +43,7 @@ def test_the_sweep_goes_from_the_small_to_the_large_model(rows, within):
 @given(rows=ROWS)
 def test_the_front_has_nothing_that_another_point_beats(rows):
     found = cascade(answered([*rows, (True, True, -1.0)]), Prices(), within=0)
-    front = pareto(found.points)
+    front = pareto(found.points, lambda point: (point.sent, point.accuracy.right))
     assert {point.accuracy.right for point in front} <= {point.accuracy.right for point in found.points}
     for point in found.points:
         assert any(best.sent <= point.sent and best.accuracy.right >= point.accuracy.right for best in front)

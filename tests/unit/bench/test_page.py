@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 
 from slm.bench import Hosting, Latency, Price, Rates, Report, Span, Tokens, crossings, hosted_system, own_system
-from slm.bench.page import front, render_page, write_page
+from slm.bench.cost import pareto
+from slm.bench.page import _at, render_page, write_page
 from slm.records import Rate, Result
 
 TODAY = date(2026, 11, 26)
@@ -72,4 +73,4 @@ def test_files_of_a_page(tmp_path):
 def test_the_front_leaves_out_what_another_beats():
     found = report()
     worse = found.systems[1].model_copy(update={"system": "worse", "accuracy": Rate.of(70, 100)})
-    assert [one.system for one in front([*found.systems, worse])] == ["mine", "theirs"]
+    assert [one.system for one in pareto([*found.systems, worse], _at)] == ["mine", "theirs"]
