@@ -113,6 +113,25 @@ def test_packing_decides_the_attention(tiny):
     assert kinds[0] != kinds[1] == "sdpa"
 
 
+@pytest.mark.parametrize(
+    ("train", "forward", "backward"),
+    # The input of the first of two layers has a gradient only with recomputing.
+    [({"recompute": True}, 2, 2), ({"packing": "none"}, 2, 1), ({"packing": "shared"}, 0, 0)],
+)
+def test_freed_memory_is_returned_between_layers_where_it_would_be_lost(tiny, monkeypatch, train, forward, backward):
+    returned: list[None] = []
+    monkeypatch.setattr("slm.train.prepare.return_freed_memory", lambda: returned.append(None))
+    monkeypatch.setattr("slm.train.prepare._LAYERS_BETWEEN", 1)
+    model, wanted = prepare(tiny["llama"], train=train)
+    with torch.no_grad():
+        loss_of(model, wanted)
+    assert not returned
+    loss = loss_of(model, wanted)
+    assert len(returned) == forward
+    loss.backward()
+    assert len(returned) == forward + backward
+
+
 @pytest.mark.parametrize("packing", ["shared", "none"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recomputing_changes_memory_and_no_gradient(tiny, family, packing):
