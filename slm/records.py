@@ -103,6 +103,29 @@ class Rate(Record):
         return cls(right=right, total=total, value=right / total, low=float(interval.low), high=float(interval.high))
 
 
+class Load(Record):
+    """How a result's answers came from a server under load; seconds count from when a request was due.
+
+    `server`: what computed them, in words. `answers_per_s`: of the steady window.
+    """
+
+    server: str
+    load: str
+    cache: str
+    p50_s: float | None
+    p95_s: float | None
+    answers_per_s: float | None
+
+
+class Cost(Record):
+    """USD for 1,000 right answers, with its bounds where they are known, and in words what is paid for."""
+
+    usd_per_1000_correct: float
+    low: float | None
+    high: float | None
+    paid: str
+
+
 class Result(Record):
     """One evaluation: the figures, and everything needed to trace them.
 
@@ -112,7 +135,8 @@ class Result(Record):
     further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the
     shipped data alone would say, and `fragile` of the right answers are told apart by data that break an undeclared
     constraint. `readings`: what BIRD's EX and Spider's test-suite script would call right. Of an exported form there is
-    `form`, its name, its size on the disk, and the time from the start of a process to its first answer on a CPU.
+    `form`, its name, its size on the disk, and the time from the start of a process to its first answer on a CPU. Of
+    answers from a server there is the `load` they came under, and where it was reckoned, the `cost`.
     """
 
     run: str
@@ -140,4 +164,6 @@ class Result(Record):
     form: str | None = None
     size_bytes: int | None = None
     cold_start_s: float | None = None
+    load: Load | None = None
+    cost: Cost | None = None
     card: dict[str, Any]

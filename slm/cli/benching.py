@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from slm.cli.output import Json
+from slm.cli.training import Runs
 from slm.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from slm.bench.load import Cache, Plan, Shape, Slo, Sweep, Target
+    from slm.cli.load_report import Publish
+    from slm.cli.subjects import Subject
     from slm.data import Dataset
     from slm.records import Prompt
 
@@ -55,6 +59,20 @@ Out = Annotated[Path | None, typer.Option(help="The load file (.jsonl); by defau
 ReportOption = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Ask nothing; report what this load file holds.")
 ]
+PublishOption = Annotated[
+    bool, typer.Option("--publish", help="Put accuracy and latency into the folder of results, for the leaderboard.")
+]
+Of = Annotated[
+    str | None,
+    typer.Option(
+        "--of", metavar="RUN|FORM|MODEL", help="Whose answers these are: it is asked as `slm eval` asks it, and named."
+    ),
+]
+Server = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What serves, for the leaderboard, such as 'vLLM, 2 CPU cores'.")
+]
+NameOption = Annotated[str | None, typer.Option(help="Name of the published result.")]
+Results = Annotated[Path, typer.Option(help="Folder of the published results.")]
 
 
 def bench(
@@ -78,6 +96,12 @@ def bench(
     seed: Seed = 0,
     out: Out = None,
     report: ReportOption = None,
+    of: Of = None,
+    publish: PublishOption = False,
+    server: Server = None,
+    name: NameOption = None,
+    results: Results = Path("eval/results"),
+    runs: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Ask a server a suite's questions under a load, and grade what it answers. Killed, the same command continues.
@@ -89,13 +113,16 @@ def bench(
     from slm.files import digest
 
     objective = parse_slo(slo) if slo else None
+    served = _served(of, runs)
+    publishing = _publishing(publish, server, name, served, results)
     if report is not None:
         if suite or url or model:
             raise InputError("a report asks nothing", where="--report", expected="no SUITE, --url or --model with it")
-        report_file(report, objective, as_json=as_json)
+        report_file(report, objective, publishing, as_json=as_json)
         return
     if suite is None or url is None or model is None:
         raise InputError("it is not clear who is asked what", expected="SUITE --url URL --model NAME, or --report FILE")
+    tokenizer = tokenizer or (served.model.name if served else None)
     caches = _caches(cache)
     load = _load(concurrency, rate, burstiness, trace, sweep, objective, requests, seed)
     times = load.times_s if isinstance(load, Shape) else None
@@ -108,7 +135,27 @@ def bench(
     plan = Plan(suite=suite, url=target.url, model=model, prompts=prompts, settings=settings)
     file = _file(out, plan)
     found = Bench(plan, target, asked, file, Retry(retries)).run(load, requests, caches)
-    finish(found, file, dataset, objective, as_json=as_json)
+    finish(found, file, dataset, objective, publishing, as_json=as_json)
+
+
+def _served(of: str | None, runs: Path) -> Subject | None:
+    if of is None:
+        return None
+    from slm.cli.load_publish import find_served
+
+    return find_served(of, runs)
+
+
+def _publishing(
+    publish: bool, server: str | None, name: str | None, served: Subject | None, results: Path
+) -> Publish | None:
+    if not publish:
+        return None
+    if server is None or name is None:
+        raise InputError("nothing names the row", where="--publish", expected="--server TEXT and --name NAME with it")
+    from slm.cli.load_publish import publish_load
+
+    return partial(publish_load, server=server, served=served, name=name, results=results)
 
 
 def _load(

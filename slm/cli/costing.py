@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import date
 from itertools import zip_longest
 from pathlib import Path
@@ -15,9 +16,8 @@ from slm.cli.output import Json
 from slm.errors import InputError
 
 if TYPE_CHECKING:
-    from slm.bench import Hosting, Latency, Price, Span, Tokens
+    from slm.bench import Hosting, Latency, Price, Span, System, Tokens
     from slm.bench.load import Figures
-    from slm.records import Result
     from slm.train.plan.hardware import Device
 
 Own = Annotated[
@@ -61,6 +61,9 @@ Volume = Annotated[float | None, typer.Option(min=1, help="Answers a day that yo
 Page = Annotated[
     Path | None, typer.Option(metavar="FILE.md", help="Also write a page to pass on, with a picture and all figures.")
 ]
+PublishCost = Annotated[
+    bool, typer.Option("--publish", help="Also put the cost of right answers into these results, for the leaderboard.")
+]
 Results = Annotated[Path, typer.Option(help="Folder of the published results.")]
 
 
@@ -84,6 +87,7 @@ def cost(
     volume: Volume = None,
     results: Results = Path("eval/results"),
     page: Page = None,
+    publish: PublishCost = False,
     as_json: Json = False,
 ) -> None:
     """Reckon what answers cost, and right answers, from recorded results and dated prices; nothing is run.
@@ -92,6 +96,8 @@ def cost(
     Example: slm cost --hosted gpt-4=DAIL-SQL-GPT-4 --input-tokens 1600 --output-tokens 40
     """
     from slm.bench import Report, age_warning, crossings, hosted_system, own_system
+    from slm.cli.published import find_file
+    from slm.leaderboard import read_result
 
     if not own and not hosted:
         raise InputError("nothing to reckon with", where="slm cost", expected="a RESULT, or --hosted MODEL")
@@ -101,7 +107,11 @@ def cost(
     mine = [
         (
             own_system(
-                _find(name, results), _describe(served), hosting, answers_per_day=volume, latency=_latency(each)
+                read_result(find_file(name, results)),
+                _describe(served),
+                hosting,
+                answers_per_day=volume,
+                latency=_latency(each),
             ),
             hosting,
         )
@@ -110,7 +120,9 @@ def cost(
     models = [_split(each) for each in hosted or []]
     used = _prices([model for model, _ in models], price or [], prices, today)
     theirs = [
-        hosted_system(each, _find(name, results) if name else None, tokens, batch=batch, answers_per_day=volume)
+        hosted_system(
+            each, read_result(find_file(name, results)) if name else None, tokens, batch=batch, answers_per_day=volume
+        )
         for each, (_, name) in zip(used, models, strict=True)
     ]
     warnings += [age_warning(each.model, each.date, today) for each in used]
@@ -123,7 +135,20 @@ def cost(
 
         for file in write_page(report, page, today):
             print(f"wrote {file}", file=sys.stderr)
+    if publish:
+        of_own = f"${served.usd_per_hour:g} an hour, {utilisation:.0%} used" if served and utilisation else ""
+        _publish({name: (system, of_own) for name, (system, _) in zip(own or [], mine, strict=True)}, results)
+        paid = [f"price of {each.model}, {each.date}" for each in used]
+        _publish({name: pair for (_, name), pair in zip(models, zip(theirs, paid, strict=True), strict=True)}, results)
     show_cost(report, as_json=as_json)
+
+
+def _publish(systems: Mapping[str | None, tuple[System, str]], results: Path) -> None:
+    from slm.cli.published import find_file, publish_cost
+
+    for name, (system, paid) in systems.items():
+        if name is not None:
+            publish_cost(find_file(name, results), system, paid=paid)
 
 
 def _split(hosted: str) -> tuple[str, str | None]:
@@ -140,21 +165,6 @@ def _stated_tokens(given: float | None, cached: float | None, output: float | No
         cached = load.cached_tokens if cached is None else cached
         output = load.completion_tokens if output is None else output
     return Tokens(input=given, cached_input=cached or 0, output=output)
-
-
-def _find(name: str, folder: Path) -> Result:
-    """A result by its file, by the run's name, or as `suite/run` where several suites have one of that name."""
-    from slm.leaderboard import read_result
-
-    if Path(name).is_file():
-        return read_result(Path(name))
-    files = sorted(folder.rglob("*.json"))
-    found = [file for file in files if name in (file.stem, file.relative_to(folder).with_suffix("").as_posix())]
-    if len(found) == 1:
-        return read_result(found[0])
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in found or files]
-    problem = "several results have this name" if found else "no such result"
-    raise InputError(problem, where=name, expected=f"a file, or of {folder}: {', '.join(names) or 'none'}")
 
 
 def _prices(models: list[str], stated: list[str], folder: Path | None, today: date) -> list[Price]:

@@ -116,12 +116,12 @@ def leaderboard(
     Example: slm leaderboard --check
     """
     from slm.files import write_text
-    from slm.leaderboard import is_stale, read_results, render_leaderboard
+    from slm.leaderboard import is_stale, make_page
 
     if check:
         if is_stale(out, results):
             raise JobError(f"{out} does not match {results}\n  try: slm leaderboard --results {results} --out {out}")
         print(f"{out} is up to date")
         return
-    write_text(out, render_leaderboard(read_results(results)))
+    write_text(out, make_page(out, results))
     print(out)

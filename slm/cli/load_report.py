@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from slm.bench.load import (
@@ -13,6 +13,7 @@ from slm.bench.load import (
     Quantiles,
     Slo,
     all_figures,
+    first_answers,
     highest_rates,
     outcomes_of,
     parse_slo,
@@ -29,9 +30,10 @@ from slm.tasks import TextToSql
 
 _TIMEOUT_S = 30.0  # of a query, as with `slm eval`
 Verdicts = Mapping[tuple[str, str], Verdict]
+Publish = Callable[[LoadFile, LoadReport, Dataset], Path]
 
 
-def report_file(file: Path, slo: Slo | None, *, as_json: bool) -> None:
+def report_file(file: Path, slo: Slo | None, publish: Publish | None, *, as_json: bool) -> None:
     """Report what a load file holds, whole or not; without its questions the accuracy is missing."""
     load = read_load(file)
     settings = load.plan.settings
@@ -43,11 +45,13 @@ def report_file(file: Path, slo: Slo | None, *, as_json: bool) -> None:
         dataset = None
     if slo is None and settings.get("slo"):
         slo = parse_slo(settings["slo"])
-    finish(load, file, dataset, slo, as_json=as_json)
+    finish(load, file, dataset, slo, publish, as_json=as_json)
 
 
-def finish(load: LoadFile, file: Path, dataset: Dataset | None, slo: Slo | None, *, as_json: bool) -> None:
-    """Grade and reckon; the report is kept beside the load file, and shown."""
+def finish(
+    load: LoadFile, file: Path, dataset: Dataset | None, slo: Slo | None, publish: Publish | None, *, as_json: bool
+) -> None:
+    """Grade and reckon; the report is kept beside the load file, published with `publish`, and shown."""
     verdicts = _grade(load, dataset) if dataset else None
     loads = [_with_accuracy(figures, load, verdicts) for figures in all_figures(load, slo)]
     highest = highest_rates(loads) if slo else []
@@ -55,6 +59,8 @@ def finish(load: LoadFile, file: Path, dataset: Dataset | None, slo: Slo | None,
         file=str(file), plan=load.plan, slo=str(slo) if slo else None, loads=tuple(loads), highest=tuple(highest)
     )
     write_json(file.with_suffix(".json"), report)
+    if publish and dataset:
+        print(f"published: {publish(load, report, dataset)}", file=sys.stderr)
     if as_json or not sys.stdout.isatty():
         emit([report.model_dump(mode="json")], as_json=True)
     else:
@@ -89,10 +95,8 @@ def _with_accuracy(figures: Figures, load: LoadFile, verdicts: Verdicts | None) 
 
 def _of_questions(outcomes: Sequence[Outcome], verdicts: Verdicts) -> list[Verdict]:
     """The verdict on each question's first request; one that failed was not answered."""
-    first: dict[str, Outcome] = {}
-    for outcome in sorted(outcomes, key=lambda each: (each.phase, each.scheduled_s)):
-        first.setdefault(outcome.example_id, outcome)
-    return [_named(verdicts[_key(outcome)], outcome) for outcome in first.values() if _key(outcome) in verdicts]
+    first = first_answers(outcomes)
+    return [_named(verdicts[_key(outcome)], outcome) for outcome in first if _key(outcome) in verdicts]
 
 
 def _named(verdict: Verdict, outcome: Outcome) -> Verdict:

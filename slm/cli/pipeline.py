@@ -7,7 +7,7 @@ from slm import provenance
 from slm.cli.subjects import publish_result, score, tuned, untuned
 from slm.data import load_dataset
 from slm.files import write_text
-from slm.leaderboard import read_results, render_leaderboard
+from slm.leaderboard import make_page
 from slm.models import pull_model
 from slm.recipe import Recipe
 from slm.records import Result
@@ -42,7 +42,7 @@ def run_pipeline(
     _say(f"    right: {_percent(after)}")
     publish_result(before, results, name=None)
     publish_result(after, results, name=None)
-    write_text(leaderboard, render_leaderboard(read_results(results)))
+    write_text(leaderboard, make_page(leaderboard, results))
     return [before, after]
 
 

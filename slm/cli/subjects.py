@@ -133,18 +133,22 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
     """Answer, execute and judge. A result made by the same code from the same answers is not made again."""
     out = subject.predictions(dataset)
     answers = answer(subject, dataset, out)
-    card = _card(dataset, out, timeout_s, instances)
+    who, origin = identity_of(subject)
+    card = card_of(dataset, out, timeout_s, instances) | origin
+    return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
+
+
+def identity_of(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Who it is, as fields of a result, and where its weights come from, as keys of its card."""
+    constrained = {"constrained": subject.generate.constrain}
     if subject.form is not None:
         form = read_form(subject.form)
-        card |= {"model": form.model_fingerprint, "adapter": form.adapter, "form": form.model_dump(mode="json")}
-        card["parity"] = _verdict(subject.form)
-        who = {"model": form.model, "tuned": True, "parameters": form.parameters}
-    else:
-        entry, weights = find_model(subject.model.name), weights_hash(subject.run)
-        card |= {"model": model_fingerprint(entry), "adapter": weights}
-        who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
-    who["constrained"] = subject.generate.constrain
-    return _judge(subject.run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
+        origin: dict[str, Any] = {"model": form.model_fingerprint, "adapter": form.adapter}
+        origin |= {"form": form.model_dump(mode="json"), "parity": _verdict(subject.form)}
+        return {"model": form.model, "tuned": True, "parameters": form.parameters} | constrained, origin
+    entry, weights = find_model(subject.model.name), weights_hash(subject.run)
+    who = {"model": subject.model.name, "tuned": weights is not None, "parameters": entry.parameters}
+    return who | constrained, {"model": model_fingerprint(entry), "adapter": weights}
 
 
 def _verdict(form: Path) -> str | None:
@@ -178,7 +182,13 @@ def score_file(
     run = RunFolder(runs / file_safe(title))
     who = {"model": title, "tuned": None, "parameters": None}
     return _judge(
-        run, dataset, answers, who, _card(dataset, file, timeout_s, instances), timeout_s=timeout_s, instances=instances
+        run,
+        dataset,
+        answers,
+        who,
+        card_of(dataset, file, timeout_s, instances),
+        timeout_s=timeout_s,
+        instances=instances,
     )
 
 
@@ -218,7 +228,8 @@ def _judge(
     return result
 
 
-def _card(dataset: Dataset, predictions: Path, timeout_s: float, instances: int) -> dict[str, Any]:
+def card_of(dataset: Dataset, predictions: Path, timeout_s: float, instances: int) -> dict[str, Any]:
+    """Where a result comes from, without its model: code, versions, machine, data, and the file of its answers."""
     return {
         "code": provenance.code_state(),
         "versions": provenance.versions(),

@@ -1,9 +1,9 @@
 """Results as a Markdown page. The same results always give the same bytes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 
-from slm.records import Rate, Result
+from slm.records import Cost, Load, Rate, Result
 
 _UNKNOWN = "–"
 _HASH = 8  # characters of a hash that are shown
@@ -17,8 +17,8 @@ Made by `slm leaderboard` from the files in `eval/results`; do not edit. `--chec
 
 Rows of one table answered exactly the same questions on the same databases.
 
+- **rank**: one more than there are rows whose whole interval lies above this row's, so that luck alone parts no ranks.
 - **accuracy**: share of judged answers whose execution gives the gold's result, with its 95 % Wilson score interval.
-  Where two intervals overlap widely, the order of two rows may be luck.
 - **right / judged**: a question without a database, or whose gold fails, is not judged.
 - **undetermined**: both results were empty; not counted as right. **instances**: right answers were right on so many
   further databases too; **shipped data alone**: the accuracy without them. **BIRD**, **test suite**: what these public
@@ -26,32 +26,57 @@ Rows of one table answered exactly the same questions on the same databases.
 - **seen**, **unseen**, **easy**, …: accuracy on the questions with that tag.
 - **tokens**: mean tokens of a prompt + of an answer. **seconds**: mean wall time of an answer on that run's machine;
   only rows of one machine compare.
+- **run**: leads to the result's file.
 - **form**: what `slm export` made of the tuned model, with its **MB on disk**. **cold start**: from the start of a
   process to its first answer, on the CPU of that run's machine.
+- **server**, **load**: what computed the answers, and how it was asked (`slm bench`). **p50 / p95**: time from when a
+  request was due to the end of its answer. **answers/s**: while the load was steady. **$ / 1,000 right**: as `slm cost`
+  reckons it, with 95 % bounds, and what is paid for.
 - **code**: commit, with `+` where files differed from it. **data**, **model**, **adapter**: the first characters of the
   sha256 of questions and databases, of the model's files, of the trained adapter.
 - `–`: unknown.
 """
 
 
-def render_leaderboard(results: Sequence[Result]) -> str:
-    """One section for each set of questions (suite and fingerprint), its best row first."""
+def render_leaderboard(results: Sequence[Result], links: Sequence[str] = ()) -> str:
+    """One section for each set of questions (suite and fingerprint), its best row first.
+
+    `links`: where the file of each result is, if they are known.
+    """
 
     def questions(result: Result) -> tuple[str, str]:
         return result.suite, result.questions_fingerprint
 
-    sections = [_section(list(group)) for _, group in groupby(sorted(results, key=questions), key=questions)]
+    where = {id(result): link for result, link in zip(results, links, strict=False)}
+    groups = groupby(sorted(results, key=questions), key=questions)
+    sections = [_section(list(group), where) for _, group in groups]
     return "\n".join([_HEAD, *(sections or ["No results yet.\n"])])
 
 
-def _section(results: list[Result]) -> str:
+def _section(results: list[Result], links: Mapping[int, str]) -> str:
     first = results[0]
     tags = tag_columns(results)
     judged = {name: show for name, show in _JUDGED.items() if any(show(result) != _UNKNOWN for result in results)}
     forms = {name: show for name, show in _FORMS.items() if any(show(result) != _UNKNOWN for result in results)}
-    head = ["model", "tuned", "size", "accuracy", "right / judged", *judged, *tags, "tokens", "seconds", *forms, "run"]
+    head = [
+        "rank",
+        "model",
+        "tuned",
+        "size",
+        "accuracy",
+        "right / judged",
+        *judged,
+        *tags,
+        "tokens",
+        "seconds",
+        *forms,
+        "run",
+    ]
     head += ["code", "data", "model", "adapter"]
-    rows = [_row(result, judged.values(), tags.values(), forms.values()) for result in sorted(results, key=_best_first)]
+    rows = [
+        [_rank(result, results), *_row(result, judged.values(), tags.values(), forms.values(), links.get(id(result)))]
+        for result in sorted(results, key=_best_first)
+    ]
     questions = f"{first.examples} question{'' if first.examples == 1 else 's'}"
     notes = ["", _NOT_CERTIFIED] if any(map(_uncertified, results)) else []
     return "\n".join(
@@ -72,7 +97,21 @@ def _best_first(result: Result) -> tuple[float, str, str]:
     return (1.0 if value is None else -value, result.model, result.run)
 
 
-def _row(result: Result, judged: Iterable[Show], tags: Iterable[tuple[str, str]], forms: Iterable[Show]) -> list[str]:
+def _rank(result: Result, results: Iterable[Result]) -> str:
+    """One more than there are rows whose whole interval lies above this one's."""
+    high = result.accuracy.high
+    if high is None:
+        return _UNKNOWN
+    return str(1 + sum(other.accuracy.low is not None and other.accuracy.low > high for other in results))
+
+
+def _row(
+    result: Result,
+    judged: Iterable[Show],
+    tags: Iterable[tuple[str, str]],
+    forms: Iterable[Show],
+    link: str | None,
+) -> list[str]:
     rate, card = result.accuracy, result.card
     return [
         result.model,
@@ -85,7 +124,7 @@ def _row(result: Result, judged: Iterable[Show], tags: Iterable[tuple[str, str]]
         _tokens(result),
         _number(result.seconds_per_question, digits=2),
         *(show(result) for show in forms),
-        result.run,
+        f"[{result.run}]({link})" if link else result.run,
         _commit(card.get("code")),
         *(_hash(card.get(key)) for key in ("data", "model", "adapter")),
     ]
@@ -113,7 +152,25 @@ _FORMS: dict[str, Show] = {
     "form": lambda result: f"{result.form or _UNKNOWN}{' (not certified)' if _uncertified(result) else ''}",
     "MB on disk": lambda result: _UNKNOWN if result.size_bytes is None else f"{result.size_bytes / 1e6:.0f}",
     "cold start": lambda result: _UNKNOWN if result.cold_start_s is None else f"{result.cold_start_s:.1f} s",
+    "server": lambda result: _UNKNOWN if result.load is None else result.load.server,
+    "load": lambda result: _UNKNOWN if result.load is None else f"{result.load.load}, {result.load.cache} cache",
+    "p50 / p95": lambda result: _latency(result.load),
+    "answers/s": lambda result: _number(result.load.answers_per_s if result.load else None, digits=2),
+    "$ / 1,000 right": lambda result: _cost(result.cost),
 }
+
+
+def _latency(load: Load | None) -> str:
+    if load is None or load.p50_s is None or load.p95_s is None:
+        return _UNKNOWN
+    return f"{load.p50_s:.2f} s / {load.p95_s:.2f} s"
+
+
+def _cost(cost: Cost | None) -> str:
+    if cost is None:
+        return _UNKNOWN
+    bounds = "" if cost.low is None or cost.high is None else f" ({cost.low:,.3g} to {cost.high:,.3g})"
+    return f"{cost.usd_per_1000_correct:,.3g}{bounds}, {cost.paid}"
 
 
 def _line(cells: Iterable[str]) -> str:

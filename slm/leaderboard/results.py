@@ -1,5 +1,6 @@
 """Published results on disk, and whether the page shows them."""
 
+import os
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,12 +12,23 @@ from slm.records import Result
 
 def read_results(folder: Path) -> list[Result]:
     """Every `*.json` below a folder; none if there is no folder. Raises DataError with the file that is no result."""
-    return [read_result(path) for path in sorted(folder.rglob("*.json"))]
+    return [read_result(path) for path in _files(folder)]
+
+
+def make_page(page: Path, results: Path) -> str:
+    """What the results make of the page: each row leads to its result, as seen from where the page lies."""
+    start = page.resolve().parent
+    links = [Path(os.path.relpath(file.resolve(), start)).as_posix() for file in _files(results)]
+    return render_leaderboard(read_results(results), links)
 
 
 def is_stale(page: Path, results: Path) -> bool:
     """Whether the page is missing or differs from what the results make."""
-    return not page.is_file() or page.read_text(encoding="utf-8") != render_leaderboard(read_results(results))
+    return not page.is_file() or page.read_text(encoding="utf-8") != make_page(page, results)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.json"))
 
 
 def read_result(path: Path) -> Result:

@@ -65,6 +65,40 @@ def test_right_answers_are_found_right_cold_and_warm(report, slm, tmp_path):
     assert hosted["output_tokens"] == fastest["completion_tokens"]
 
 
+def test_a_benchmark_is_published_with_what_right_answers_cost(report, slm, tmp_path):
+    with streaming("--answers", GOLD, *QUICK) as url:
+        ask = [
+            "roastery:test",
+            "--url",
+            url,
+            "--model",
+            "gold",
+            "--requests",
+            20,
+            "--concurrency",
+            4,
+            "--out",
+            "x.jsonl",
+        ]
+        report(*ask)
+    publish = ["--publish", "--server", "a test server", "--name", "gold-at-4", "--results", "results"]
+    report("--report", "x.jsonl", *publish)
+    file = tmp_path / "results" / "roastery-test" / "gold-at-4.json"
+    found = json.loads(file.read_text())
+    assert (found["accuracy"]["right"], found["examples"], found["cost"]) == (20, 20, None)
+    assert found["load"]["p95_s"] >= found["load"]["p50_s"] > 0.004
+    own = ["--throughput", "x.json", "--usd-per-hour", 1, "--utilisation", 0.5]
+    slm("cost", "gold-at-4", *own, "--results", "results", "--publish")
+    cost = json.loads(file.read_text())["cost"]
+    per_answer = 1000 / (3600 * 0.5 * found["load"]["answers_per_s"])
+    assert cost["usd_per_1000_correct"] == pytest.approx(per_answer)
+    assert cost["low"] <= cost["usd_per_1000_correct"] < cost["high"]
+    slm("leaderboard", "--results", "results", "--out", "board.md")
+    board = (tmp_path / "board.md").read_text()
+    assert "a test server | 4 at a time, warm cache |" in board
+    assert "$1 an hour, 50% used | [gold-at-4](results/roastery-test/gold-at-4.json) |" in board
+
+
 def test_a_sweep_finds_the_highest_rate(report):
     options = ["--requests", 30, "--sweep", "20,80", "--slo", "total_p95=20s", "--cache", "cold"]
     with streaming(*QUICK) as url:

@@ -1,5 +1,5 @@
 from slm.bench.load.bench import Bench, Sweep, Target
-from slm.bench.load.figures import Figures, Quantiles, all_figures, outcomes_of, repeats_of
+from slm.bench.load.figures import Figures, Quantiles, all_figures, first_answers, outcomes_of, repeats_of
 from slm.bench.load.loadfile import read_load
 from slm.bench.load.records import Cache, LoadFile, Outcome, Phase, Plan
 from slm.bench.load.report import LoadReport, best_load, highest_rates, read_report
@@ -25,6 +25,7 @@ __all__ = [
     "all_figures",
     "best_load",
     "closed",
+    "first_answers",
     "highest_rates",
     "open_loop",
     "outcomes_of",

@@ -154,6 +154,14 @@ def outcomes_of(load: LoadFile, phases: Iterable[Phase]) -> list[Outcome]:
     return [outcome for outcome in load.outcomes if outcome.phase in numbers]
 
 
+def first_answers(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Each question's first request."""
+    first: dict[str, Outcome] = {}
+    for outcome in sorted(outcomes, key=lambda each: (each.phase, each.scheduled_s)):
+        first.setdefault(outcome.example_id, outcome)
+    return list(first.values())
+
+
 def repeats_of(
     outcomes: Sequence[Outcome], verdicts: Mapping[tuple[str, str], bool | None] | None = None
 ) -> Repeats | None:

@@ -29,13 +29,15 @@ def bench(*arguments: object) -> None:
         ([*WHO, "--slo", "fast"], "--slo fast: no objective"),
         ([*WHO, "--cache", "hot"], "--cache hot: no such state of the cache"),
         ([*WHO, "--out", "load.json"], "--out load.json: not the name of a load file"),
+        ([*WHO, "--publish", "--name", "x"], "nothing names the row"),
+        ([*WHO, "--of", "no-such-run"], "no-such-run: not a training run"),
         ([*WHO, "--key-env", "SLM_NO_SUCH_KEY"], "SLM_NO_SUCH_KEY: the environment variable is not set"),
         (["roastery:test", "--url", "http://me:secret@host/v1", "--model", "m"], "the address holds a name"),
     ],
 )
 def test_what_is_not_clear_is_refused(arguments, problem, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as raised:
+    with pytest.raises((InputError, DataError)) as raised:
         bench(*arguments)
     assert problem in str(raised.value)
     assert "secret" not in str(raised.value)

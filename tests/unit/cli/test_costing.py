@@ -28,6 +28,7 @@ OWN = ["--usd-per-hour", "1", "--throughput", "2,1,3", "--utilisation", "0.5"]
         (["--hosted", "gpt-4", "--price", "gpt-5=1,2"], "--price gpt-5: no --hosted names this model"),
         (["--hosted", "x", "--price", "x=1"], "2 or 3 numbers"),
         (["--hosted", "x", "--price", "x=1,2,3"], "cached input costs more"),
+        (["CodeS-1B", "--publish"], "what its right answers cost is not known"),
         (["--hosted", "gpt-4", "--batch", *TOKENS], "gpt-4: no price for batches"),
         (["--hosted", "gpt-4", "--cached-tokens", "1601", *TOKENS], "1,601 cached tokens"),
     ],

@@ -8,8 +8,8 @@ import pytest
 
 from slm.errors import DataError
 from slm.files import write_json, write_text
-from slm.leaderboard import is_stale, read_results, render_leaderboard
-from slm.records import Rate, Result
+from slm.leaderboard import is_stale, make_page, read_results, render_leaderboard
+from slm.records import Cost, Load, Rate, Result
 
 RATE = Rate(right=80, total=100, value=0.8, low=0.7112, high=0.8666)
 
@@ -56,7 +56,8 @@ def test_a_full_row() -> None:
     )
     assert "## roastery:test: 103 questions" in page
     head, row = rows(page)
-    assert dict(zip(head[:10], row[:10], strict=True)) == {
+    assert dict(zip(head[:11], row[:11], strict=True)) == {
+        "rank": "1",
         "model": "smollm2-135m",
         "tuned": "tuned",
         "size": "135M",
@@ -68,12 +69,12 @@ def test_a_full_row() -> None:
         "seconds": "0.51",
         "run": "r",
     }
-    assert row[10:] == ["`01234567+`", "`f00dfeed`", "`abcdefab`", "`12345678`"]
+    assert row[11:] == ["`01234567+`", "`f00dfeed`", "`abcdefab`", "`12345678`"]
 
 
 def test_what_is_unknown_is_a_dash() -> None:
     _, row = rows(render_leaderboard([result(value=None)]))
-    assert row == ["smollm2-135m", "–", "–", "–", "80 / 100", "–", "–", "r", "–", "–", "–", "–"]
+    assert row == ["1", "smollm2-135m", "–", "–", "–", "80 / 100", "–", "–", "r", "–", "–", "–", "–"]
 
 
 def test_the_best_row_comes_first_and_other_questions_are_another_table() -> None:
@@ -86,7 +87,7 @@ def test_the_best_row_comes_first_and_other_questions_are_another_table() -> Non
     ]
     page = render_leaderboard(found)
     assert page.count("\n## ") == 3
-    assert [row[7] for row in rows(page)] == ["run", "other", "run", "best", "middle", "none", "run", "spider"]
+    assert [row[8] for row in rows(page)] == ["run", "other", "run", "best", "middle", "none", "run", "spider"]
     assert render_leaderboard(random.Random(3).sample(found, 5)) == page  # noqa: S311
 
 
@@ -98,9 +99,9 @@ def test_tags_that_one_row_lacks_and_values_of_two_tags() -> None:
         ]
     )
     head, first, second = rows(page)
-    assert head[5:9] == ["easy", "hard", "long: yes", "seen: yes"]
-    assert first[5:9] == ["80.0%", "80.0%", "–", "80.0%"]
-    assert second[5:9] == ["–", "–", "80.0%", "–"]
+    assert head[6:10] == ["easy", "hard", "long: yes", "seen: yes"]
+    assert first[6:10] == ["80.0%", "80.0%", "–", "80.0%"]
+    assert second[6:10] == ["–", "–", "80.0%", "–"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_tags_that_one_row_lacks_and_values_of_two_tags() -> None:
     [(134_515_008, "135M"), (999_999_999, "1.0B"), (3_821_079_552, "3.8B"), (268_098_176, "268M")],
 )
 def test_sizes(parameters: int, size: str) -> None:
-    assert rows(render_leaderboard([result(parameters=parameters)]))[1][2] == size
+    assert rows(render_leaderboard([result(parameters=parameters)]))[1][3] == size
 
 
 def test_a_bar_in_a_name_does_not_break_the_table() -> None:
@@ -137,8 +138,11 @@ def test_a_page_is_stale_until_it_is_made_again(tmp_path: Path) -> None:
     assert not is_stale(page, results)
     write_json(results / "s" / "a.json", result("a"))
     assert is_stale(page, results)
-    write_text(page, render_leaderboard(read_results(results)))
+    write_text(page, make_page(page, results))
     assert not is_stale(page, results)
+    assert "| [a](results/s/a.json) |" in page.read_text()
+    elsewhere = tmp_path / "docs" / "board.md"
+    assert "| [a](../results/s/a.json) |" in make_page(elsewhere, results)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +172,27 @@ def test_forms_have_columns_only_where_a_row_has_one() -> None:
     assert [second[place] for place in places] == ["gguf-q8_0 (not certified)", "145", "6.1 s"]
 
 
+def test_rows_that_luck_may_part_share_a_rank() -> None:
+    found = [result(f"{right}", accuracy=Rate.of(right, 100)) for right in (90, 85, 60, 1)]
+    found.append(result("none", None, accuracy=Rate.of(0, 0)))
+    assert [row[0] for row in rows(render_leaderboard(found))[1:]] == ["1", "1", "3", "4", "–"]
+
+
+def test_answers_under_load_have_columns_of_their_own() -> None:
+    load = Load(server="vLLM, 2 cores", load="8 at a time", cache="warm", p50_s=0.5, p95_s=1.25, answers_per_s=3.456)
+    cost = Cost(usd_per_1000_correct=0.1234, low=0.1, high=0.2, paid="$0.1 an hour, 40% used")
+    unmeasured = load.model_copy(update={"p50_s": None, "p95_s": None, "answers_per_s": None})
+    page = render_leaderboard([result("a", load=load, cost=cost), result("b", load=unmeasured), result("c")])
+    head, *found = rows(page)
+    start = head.index("server")
+    assert head[start : start + 5] == ["server", "load", "p50 / p95", "answers/s", "$ / 1,000 right"]
+    shown = {row[start + 5]: row[start : start + 5] for row in found}
+    assert shown["a"][2:] == ["0.50 s / 1.25 s", "3.46", "0.123 (0.1 to 0.2), $0.1 an hour, 40% used"]
+    assert shown["a"][:2] == shown["b"][:2] == ["vLLM, 2 cores", "8 at a time, warm cache"]
+    assert shown["b"][2:] == ["–", "–", "–"]
+    assert shown["c"] == ["–"] * 5
+
+
 def test_a_constrained_row_says_so() -> None:
     (_, row) = rows(render_leaderboard([result(tuned=True, constrained=True)]))
-    assert row[1] == "tuned, constrained"
+    assert row[2] == "tuned, constrained"

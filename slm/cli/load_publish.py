@@ -1,0 +1,77 @@
+"""The result of a benchmark under load, for the leaderboard: accuracy and latency of the same requests."""
+
+from pathlib import Path
+
+from slm.bench.load import LoadFile, LoadReport, best_load, first_answers, outcomes_of
+from slm.cli.subjects import Subject, card_of, choose_subject, identity_of, publish_result
+from slm.data import Dataset
+from slm.evaluate import evaluate
+from slm.models import list_models
+from slm.recipe import file_safe
+from slm.records import Generation, Load
+from slm.tasks import TextToSql
+from slm.train.runs import find_run
+
+_TIMEOUT_S = 30.0  # of a query, as with `slm eval`
+
+
+def find_served(name: str, runs: Path) -> Subject:
+    """The run, exported form or untuned model that a server serves. Raises DataError or InputError."""
+    who: dict[str, Path | str | None] = {"run": None, "model": None, "form": None}
+    if name in (entry.name for entry in list_models()):
+        who["model"] = name
+    elif (Path(name) / "form.json").is_file():
+        who["form"] = Path(name)
+    else:
+        who["run"] = find_run(name, runs).path
+    return choose_subject(**who, runs=runs, accept_license=False)  # type: ignore[arg-type]
+
+
+def publish_load(
+    load: LoadFile,
+    report: LoadReport,
+    dataset: Dataset,
+    *,
+    server: str,
+    served: Subject | None,
+    name: str,
+    results: Path,
+) -> Path:
+    """Publish the load of the report that counts, each question by its first request; returns the file.
+
+    `server`: what computed the answers, in words; `served`: whose answers they are, where that is known.
+    """
+    figures = best_load(report)
+    phases = [phase for phase in load.phases if phase.name == figures.name]
+    answers = {
+        outcome.example_id: Generation(
+            example_id=outcome.example_id,
+            text="" if outcome.error else outcome.text,
+            prompt_tokens=outcome.prompt_tokens,
+            cached_tokens=outcome.cached_tokens,
+            completion_tokens=outcome.completion_tokens,
+            finish_reason=outcome.finish_reason,
+            error=outcome.error,
+        )
+        for outcome in first_answers(outcomes_of(load, phases))
+    }
+    who, origin = identity_of(served) if served else ({"model": load.plan.model}, {})
+    total = figures.latency.total_s
+    result, _ = evaluate(
+        dataset,
+        answers,
+        TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text),
+        run=file_safe(name),
+        card=card_of(dataset, Path(report.file), _TIMEOUT_S, 0) | origin | {"load": figures.model_dump(mode="json")},
+        timeout_s=_TIMEOUT_S,
+        **who | {"constrained": False},
+    )
+    under = Load(
+        server=server,
+        load=figures.load,
+        cache=figures.cache,
+        p50_s=total.p50 if total else None,
+        p95_s=total.p95 if total else None,
+        answers_per_s=figures.throughput.answers_per_s,
+    )
+    return publish_result(result.model_copy(update={"load": under}), results, name=name)
