@@ -1,35 +1,60 @@
 """The report as one page to pass on: a table, a picture of accuracy against cost, break-even volumes, sources."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slm.bench.cost import Span, pareto
+from slm.bench.curves import PERCENTILES, Curve
 from slm.bench.prices import age_warning
 from slm.bench.report import Crossing, Report, System
 from slm.files import write_json, write_text
 from slm.pictures import ACCENT, LINE, TEXT, write_picture
-from slm.records import Rate
+from slm.records import Rate, Record
 
 _UNKNOWN = "–"
+_COST = "cost"
+_TITLES = {
+    _COST: "Accuracy against the cost of 1,000 answers",
+    "latency": "Time until an answer was whole, by percentile",
+    "rate": "Answers a second at each rate of requests",
+    "volume": "Cost a day against answers a day",
+}
 
 
-def write_page(report: Report, path: Path, today: date) -> list[Path]:
-    """Write `path` (.md), all figures beside it as .json, and a picture as .svg and .png; returns what was written.
+class Page(Record):
+    """All that a page shows, as it lies beside it in JSON."""
 
-    There is no picture without matplotlib, or where not one system has both an accuracy and a cost.
+    report: Report
+    curves: tuple[Curve, ...] = ()
+
+
+def write_page(page: Page, path: Path, today: date) -> list[Path]:
+    """Write `path` (.md), all figures beside it as .json, and pictures as .svg and .png; returns what was written.
+
+    There is no picture without matplotlib, and none of what nothing is known of.
     """
-    pictures = [path.with_suffix(".svg"), path.with_suffix(".png")]
-    known = [one for one in report.systems if _position(one)]
-    drawn = bool(known) and write_picture(pictures, (7, 4), lambda figure: _draw(figure, known))
-    write_json(path.with_suffix(".json"), report)
-    write_text(path, render_page(report, today, picture=pictures[0].name if drawn else None))
-    return [path, path.with_suffix(".json"), *(pictures if drawn else [])]
+    draw: dict[str, Callable[[Any], None]] = {}
+    if known := [one for one in page.report.systems if _position(one)]:
+        draw[_COST] = lambda figure: _draw(figure, known)
+    for kind in dict.fromkeys(curve.kind for curve in page.curves):
+        draw[kind] = partial(draw_curves, curves=[curve for curve in page.curves if curve.kind == kind])
+    pictures: dict[str, str] = {}
+    written = [path, path.with_suffix(".json")]
+    for name, each in draw.items():
+        files = [path.with_name(f"{path.stem}-{name}{suffix}") for suffix in (".svg", ".png")]
+        if write_picture(files, (7, 4), each):
+            pictures[name] = files[0].name
+            written += files
+    write_json(path.with_suffix(".json"), page)
+    write_text(path, render_page(page.report, today, pictures))
+    return written
 
 
-def render_page(report: Report, today: date, *, picture: str | None) -> str:
-    """The page as Markdown; `picture` is the file name of the picture, if there is one."""
+def render_page(report: Report, today: date, pictures: Mapping[str, str]) -> str:
+    """The page as Markdown; `pictures`: the file name of each kind that there is."""
     questions = {one.questions for one in report.systems if one.accuracy}
     parts = [
         "# What answers cost, and right ones",
@@ -39,11 +64,11 @@ def render_page(report: Report, today: date, *, picture: str | None) -> str:
     ]
     if len(questions) > 1:
         parts.append("**Not all accuracies are of the same questions**: such rows cannot be compared to the point.")
-    if picture:
-        parts.append(f"![Accuracy against the cost of 1,000 answers]({picture})")
+    parts += [f"![{_TITLES[kind]}]({pictures[kind]})" for kind in (_COST, "latency", "rate") if kind in pictures]
     if report.break_even:
         parts += ["## From which volume your own machines pay", _table(_CROSSING, map(_crossing, report.break_even))]
         parts.append("Answers a day; *for good*: above it the hosted model is never cheaper again.")
+        parts += [f"![{_TITLES['volume']}]({pictures['volume']})"] if "volume" in pictures else []
     if report.prices:
         sources = (
             f"- {price.model}: {price.source}, {price.date.isoformat()}"
@@ -54,6 +79,7 @@ def render_page(report: Report, today: date, *, picture: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_COLORS, _MARKS = (LINE, ACCENT, "#3a9d5d", "#b0588f", TEXT), "os^Dv"
 _HEAD = ("system", "served", "right", "questions", "USD for 1,000 answers", "USD for 1,000 right ones",
          "answered within, p50 / p95")  # fmt: skip
 _CROSSING = ("own", "hosted", "answers", "for good", "right answers", "for good")
@@ -127,3 +153,29 @@ def _draw(figure: Any, systems: Sequence[System]) -> None:
     panel.xaxis.set_major_formatter(lambda usd, _: f"{usd:g}")
     panel.set_ylim(0, 100)
     panel.margins(x=0.25)
+
+
+def draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
+    """Curves of one kind into one panel: a hosted system's in dashes, each with its name."""
+    labels = {
+        "latency": ("percentile", "seconds until the answer was whole"),
+        "rate": ("requests a second", "answers a second"),
+        "volume": ("answers a day", "USD a day"),
+    }
+    kind = curves[0].kind
+    across, up = labels[kind]
+    panel = figure.add_subplot(xlabel=across, ylabel=up)
+    for number, curve in enumerate(curves):
+        x = range(len(curve.x)) if kind == "latency" else curve.x
+        line, mark = ("--" if curve.hosted else "-"), ("" if kind == "volume" else _MARKS[number % len(_MARKS)])
+        panel.plot(x, curve.y, linestyle=line, marker=mark, color=_COLORS[number % len(_COLORS)], label=curve.system)
+    if kind == "latency":
+        panel.set_xticks(range(len(PERCENTILES)), [f"p{percentile}" for percentile in PERCENTILES])
+        panel.set_ylim(bottom=0)
+    if kind == "volume":
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+    if kind == "rate":
+        top = max(max(curve.x) for curve in curves)
+        panel.plot([0, top], [0, top], color=TEXT, linestyle=":", linewidth=1, label="all are answered at once")
+    panel.legend()

@@ -16,7 +16,7 @@ from slm.cli.output import Json
 from slm.errors import InputError
 
 if TYPE_CHECKING:
-    from slm.bench import Hosting, Latency, Price, Span, System, Tokens
+    from slm.bench import Hosting, Latency, Price, Report, Span, System, Tokens
     from slm.bench.load import Figures
     from slm.train.plan.hardware import Device
 
@@ -58,7 +58,7 @@ Idle = Annotated[float, typer.Option(min=0, max=23.9, help="Hours of a day that 
 Watts = Annotated[float | None, typer.Option(min=1e-6, help="Mean draw of a machine, where energy is paid apart.")]
 Energy = Annotated[float | None, typer.Option("--usd-per-kwh", min=1e-6, help="What that energy costs.")]
 Volume = Annotated[float | None, typer.Option(min=1, help="Answers a day that you need.")]
-Page = Annotated[
+PageFile = Annotated[
     Path | None, typer.Option(metavar="FILE.md", help="Also write a page to pass on, with a picture and all figures.")
 ]
 PublishCost = Annotated[
@@ -86,7 +86,7 @@ def cost(
     usd_per_kwh: Energy = None,
     volume: Volume = None,
     results: Results = Path("eval/results"),
-    page: Page = None,
+    page: PageFile = None,
     publish: PublishCost = False,
     as_json: Json = False,
 ) -> None:
@@ -131,9 +131,7 @@ def cost(
     systems = (*(system for system, _ in mine), *theirs)
     report = Report(systems=systems, break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
     if page is not None:
-        from slm.bench.page import write_page
-
-        for file in write_page(report, page, today):
+        for file in _write_page(report, mine, throughput or [], page, today):
             print(f"wrote {file}", file=sys.stderr)
     if publish:
         of_own = f"${served.usd_per_hour:g} an hour, {utilisation:.0%} used" if served and utilisation else ""
@@ -141,6 +139,19 @@ def cost(
         paid = [f"price of {each.model}, {each.date}" for each in used]
         _publish({name: pair for (_, name), pair in zip(models, zip(theirs, paid, strict=True), strict=True)}, results)
     show_cost(report, as_json=as_json)
+
+
+def _write_page(
+    report: Report, own: list[tuple[System, Hosting | None]], throughput: list[str], page: Path, today: date
+) -> list[Path]:
+    from slm.bench.curves import load_curves, volume_curves
+    from slm.bench.load import read_report
+    from slm.bench.page import Page, write_page
+
+    measured = [(system, flow) for (system, _), flow in zip(own, throughput, strict=False) if Path(flow).is_file()]
+    curves = [curve for system, flow in measured for curve in load_curves(system, read_report(Path(flow)))]
+    curves += volume_curves(own, [system for system in report.systems if system.hosted])
+    return write_page(Page(report=report, curves=tuple(curves)), page, today)
 
 
 def _publish(systems: Mapping[str | None, tuple[System, str]], results: Path) -> None:

@@ -1,0 +1,70 @@
+"""What the pictures of a page show beside accuracy and cost: latencies, rates, and costs by volume."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from slm.bench.cost import Hosting, own_usd_per_day
+from slm.bench.load.figures import Quantiles
+from slm.bench.load.report import LoadReport, best_load
+from slm.bench.report import System
+from slm.records import Record
+
+Kind = Literal["latency", "rate", "volume"]
+PERCENTILES = (50, 90, 95, 99)
+_VOLUMES = np.geomspace(100, 1_000_000, 161)  # answers a day
+_ANSWERS = 1000  # that a system's cost is given for
+
+
+class Curve(Record):
+    """A line of a picture.
+
+    `latency`: seconds until the answer was whole, by percentile. `rate`: answers a second, by the requests sent in one.
+    `volume`: USD a day, by the answers a day that are needed.
+    """
+
+    kind: Kind
+    system: str
+    hosted: bool
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+def load_curves(system: System, report: LoadReport) -> list[Curve]:
+    """Of a system's benchmark: the latencies of the load that counts, and the throughput at each rate tried."""
+    curves = []
+    total = best_load(report).latency.total_s
+    if total is not None:
+        curves.append(_curve("latency", system, PERCENTILES, _at_percentiles(total)))
+    rates = {load.rate: load.throughput.answers_per_s for load in report.loads if load.rate is not None}
+    known = sorted((rate, answers) for rate, answers in rates.items() if answers is not None)
+    if len(known) > 1:
+        curves.append(_curve("rate", system, *zip(*known, strict=True)))
+    return curves
+
+
+def volume_curves(own: Sequence[tuple[System, Hosting | None]], hosted: Sequence[System]) -> list[Curve]:
+    """Costs a day by volume, of all whose cost is known; none without both an own and a hosted one."""
+    mine = []
+    for system, hosting in own:
+        spans = [own_usd_per_day(hosting, volume) for volume in _VOLUMES] if hosting else []
+        usd = [span.value for span in spans if span is not None and span.value is not None]
+        if usd and len(usd) == len(_VOLUMES):
+            mine.append(_curve("volume", system, _VOLUMES, usd))
+    costs = [(system, system.usd_per_1000_answers) for system in hosted]
+    theirs = [
+        _curve("volume", system, _VOLUMES, _VOLUMES * cost.value / _ANSWERS)
+        for system, cost in costs
+        if cost is not None and cost.value
+    ]
+    return [*mine, *theirs] if mine and theirs else []
+
+
+def _at_percentiles(values: Quantiles) -> list[float]:
+    return [getattr(values, f"p{percentile}") for percentile in PERCENTILES]
+
+
+def _curve(kind: Kind, system: System, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> Curve:
+    xs, ys = (tuple(float(f"{value:.6g}") for value in values) for values in (x, y))
+    return Curve(kind=kind, system=system.system, hosted=system.hosted, x=xs, y=ys)
