@@ -48,7 +48,8 @@ def load_report(rates, total):
     loads = [
         Figures(
             name=f"{rate}", cache="warm", load=f"{rate} a second", rate=rate, concurrency=None, requests=9, ok=9,
-            failed=0, missing=0, empty=0, errors={}, retries={}, retried_requests=0, windows=(), window_s=1, steady=True,
+            failed=0, missing=0, empty=0, errors={}, retries={}, retried_requests=0, windows=(), window_s=1,
+            steady=True,
             latency=Latencies(total_s=total, **none), slo_met=True, prompt_tokens=1, cached_tokens=0,
             completion_tokens=1, tokens_from=(),
             throughput=Throughput(
