@@ -61,6 +61,9 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Score this file: one SQL a line in the suite's order, or our JSON Lines.")
     ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Count the tokens of the file's answers as this model does.")
+    ] = None,
     run: RunOption = None,
     model: ModelOption = None,
     form: FormOption = None,
@@ -92,8 +95,12 @@ def evaluate(
         if [run, model, form, constrain] != [None] * 4:
             expected = "one of --predictions, --run, --model, --form, and --constrain only with a model"
             raise InputError("both a file and a model are given", expected=expected)
-        result = score_file(predictions, dataset, name=name, runs=runs, timeout_s=timeout_s, instances=instances)
+        whole = load_dataset(suite, databases=databases) if limit else None
+        judge = {"timeout_s": timeout_s, "instances": instances, "tokenizer": tokenizer, "whole": whole}
+        result = score_file(predictions, dataset, name=name, runs=runs, **judge)  # type: ignore[arg-type]
     else:
+        if tokenizer is not None:
+            raise InputError("a model's own tokens are counted", where="--tokenizer", expected="it with --predictions")
         subject = choose_subject(
             run=run, model=model, form=form, runs=runs, accept_license=accept_license, constrain=constrain
         )

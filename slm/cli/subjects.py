@@ -174,22 +174,43 @@ def with_form(result: Result, subject: Subject, dataset: Dataset) -> Result:
 
 
 def score_file(
-    file: Path, dataset: Dataset, *, name: str | None, runs: Path, timeout_s: float, instances: int = 0
+    file: Path,
+    dataset: Dataset,
+    *,
+    name: str | None,
+    runs: Path,
+    timeout_s: float,
+    instances: int = 0,
+    tokenizer: str | None = None,
+    whole: Dataset | None = None,
 ) -> Result:
-    """Judge answers that somebody else's system gave."""
-    answers = read_predictions_file(file, dataset)
+    """Judge answers that somebody else's system gave to `dataset`, or to the `whole` suite that this is a part of.
+
+    `tokenizer`: the model whose tokens are counted in them.
+    """
+    answers = read_predictions_file(file, dataset, whole)
+    if tokenizer is not None:
+        answers = _counted(answers, tokenizer)
     title = name or file.stem
     run = RunFolder(runs / file_safe(title))
     who = {"model": title, "tuned": None, "parameters": None}
-    return _judge(
-        run,
-        dataset,
-        answers,
-        who,
-        card_of(dataset, file, timeout_s, instances),
-        timeout_s=timeout_s,
-        instances=instances,
-    )
+    card = card_of(dataset, file, timeout_s, instances) | ({"tokens_counted_by": tokenizer} if tokenizer else {})
+    return _judge(run, dataset, answers, who, card, timeout_s=timeout_s, instances=instances)
+
+
+def _counted(answers: Mapping[str, Generation], model: str) -> dict[str, Generation]:
+    """Answers with their tokens, where nobody recorded them: as a model of the catalog counts, and the end of each."""
+    from slm.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(pull_model(model))
+
+    def count(answer: Generation) -> int:
+        return len(tokenizer(answer.text, add_special_tokens=False)["input_ids"]) + 1
+
+    return {
+        key: answer if answer.completion_tokens else answer.model_copy(update={"completion_tokens": count(answer)})
+        for key, answer in answers.items()
+    }
 
 
 def publish_result(result: Result, results: Path, *, name: str | None) -> Path:

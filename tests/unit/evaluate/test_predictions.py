@@ -71,3 +71,15 @@ def test_our_own_records(tmp_path: Path) -> None:
     records = [Generation(example_id=f"q{n}", text=f"SELECT {n}", total_s=0.5) for n in (2, 0)]
     path.write_text("".join(record.model_dump_json() + "\n" for record in records))
     assert read_predictions_file(path, DATA) == {record.example_id: record for record in records}
+
+
+def test_a_file_for_all_questions_serves_a_part_of_them(tmp_path: Path) -> None:
+    part = Dataset("toy:test", (DATA.examples[2], DATA.examples[0]), {}, "beef")
+    path = tmp_path / "answers.txt"
+    for content in ("SELECT 0\nSELECT 1\nSELECT 2\n", "SELECT 2\nSELECT 0"):
+        path.write_text(content)
+        found = read_predictions_file(path, part, DATA)
+        assert {key: answer.text for key, answer in found.items()} == {"q0": "SELECT 0", "q2": "SELECT 2"}
+    records = [Generation(example_id=name, text="x") for name in ("q0", "q1", "elsewhere")]
+    path.write_text("".join(record.model_dump_json() + "\n" for record in records))
+    assert set(read_predictions_file(path, part, DATA)) == {"q0", "elsewhere"}, "what nobody asked is not hidden"
