@@ -64,6 +64,8 @@ def start(system: str, run: str, folder: Path) -> Iterator[Server]:
     child: subprocess.Popen[Any]
     log = (folder / "log").open("wb")
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    # Both cores, as the others use; left to itself vLLM keeps one free for its HTTP server.
+    environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
     if system.startswith("transformers"):
         form = merged(run)
         port = _free_port()

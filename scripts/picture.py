@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     """Print what `slm run recipes/quickstart.yaml` printed at its end, as a picture of a terminal."""
-    results = read_results(ROOT / "eval/results/roastery-test")
+    found = read_results(ROOT / "eval/results/roastery-test")
+    results = [result for result in found if result.form is None and result.load is None]
     console = Console(record=True, width=100, file=io.StringIO())
     console.print("[bold]$ slm run recipes/quickstart.yaml[/bold]")
     print_results(sorted(results, key=lambda result: bool(result.tuned)), console)
