@@ -13,7 +13,7 @@ from slm.records import Record
 
 Kind = Literal["latency", "rate", "volume"]
 PERCENTILES = (50, 90, 95, 99)
-_VOLUMES = np.geomspace(100, 1_000_000, 161)  # answers a day
+_VOLUMES = np.geomspace(10, 1_000_000, 201)  # answers a day
 _ANSWERS = 1000  # that a system's cost is given for
 
 

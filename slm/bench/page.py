@@ -140,19 +140,20 @@ def _draw(figure: Any, systems: Sequence[System]) -> None:
     panel = figure.add_subplot(xlabel="USD for 1,000 answers", ylabel="right, %")
     best = pareto(systems, _at)
     panel.plot(*zip(*map(_at, best), strict=True), color=TEXT, linestyle="--", linewidth=1, label="nothing is better")
-    for one in systems:
+    for number, one in enumerate(systems):
         (usd, right), cost, rate = _at(one), one.usd_per_1000_answers, one.accuracy
         bars: dict[str, Any] = {}
         if rate and rate.low is not None and rate.high is not None:
             bars["yerr"] = [[right - 100 * rate.low], [100 * rate.high - right]]
         if cost and cost.low is not None and cost.high is not None:
             bars["xerr"] = [[usd - cost.low], [cost.high - usd]]
-        panel.errorbar(usd, right, fmt="o", color=ACCENT if one.hosted else LINE, capsize=2, **bars)
-        panel.annotate(one.system, (usd, right), xytext=(8, -12), textcoords="offset points")
+        look = {"fmt": _MARKS[number % len(_MARKS)], "color": _COLORS[number % len(_COLORS)], "label": one.system}
+        panel.errorbar(usd, right, capsize=2, **look, **bars)
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(lambda usd, _: f"{usd:g}")
     panel.set_ylim(0, 100)
-    panel.margins(x=0.25)
+    panel.margins(x=0.1)
+    panel.legend()
 
 
 def draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
