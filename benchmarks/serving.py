@@ -46,11 +46,9 @@ def main() -> int:
                 row = measure(server, options, concurrency, Path(folder))
                 report["rows"].append({"system": system, "concurrency": concurrency, **row})
                 print(json.dumps(report["rows"][-1]), file=sys.stderr, flush=True)
+        report["ratios"] = ratios(report["rows"])
         if options.out:
             write_json(options.out, report)
-    report["ratios"] = ratios(report["rows"])
-    if options.out:
-        write_json(options.out, report)
     if options.json or not sys.stdout.isatty():
         print(json.dumps(report))
     else:

@@ -8,13 +8,12 @@ import numpy as np
 from slm.bench.cost import Hosting, own_usd_per_day
 from slm.bench.load.figures import Quantiles
 from slm.bench.load.report import LoadReport, best_load
-from slm.bench.report import System
+from slm.bench.report import SHOWN, System
 from slm.records import Record
 
 Kind = Literal["latency", "rate", "volume"]
 PERCENTILES = (50, 90, 95, 99)
 _VOLUMES = np.geomspace(10, 1_000_000, 201)  # answers a day
-_ANSWERS = 1000  # that a system's cost is given for
 
 
 class Curve(Record):
@@ -54,7 +53,7 @@ def volume_curves(own: Sequence[tuple[System, Hosting | None]], hosted: Sequence
             mine.append(_curve("volume", system, _VOLUMES, usd))
     costs = [(system, system.usd_per_1000_answers) for system in hosted]
     theirs = [
-        _curve("volume", system, _VOLUMES, _VOLUMES * cost.value / _ANSWERS)
+        _curve("volume", system, _VOLUMES, _VOLUMES * cost.value / SHOWN)
         for system, cost in costs
         if cost is not None and cost.value
     ]

@@ -20,7 +20,7 @@ from slm.bench.prices import Price
 from slm.errors import InputError
 from slm.records import Rate, Record, Result
 
-_SHOWN = 1000  # answers that a cost is given for: that of one is too small a number to read
+SHOWN = 1000  # answers that a cost is given for: that of one is too small a number to read
 
 
 class Tokens(Record):
@@ -123,7 +123,7 @@ def crossings(own: Sequence[tuple[System, Hosting | None]], hosted: Sequence[Sys
     for (mine, hosting), theirs in product(own, hosted):
         answers = correct = None
         if hosting and theirs.usd_per_1000_answers:
-            per_answer = theirs.usd_per_1000_answers.bounds[1] / _SHOWN
+            per_answer = theirs.usd_per_1000_answers.bounds[1] / SHOWN
             answers = break_even(hosting, per_answer)
             judged_alike = (mine.questions, mine.instances) == (theirs.questions, theirs.instances)
             if mine.accuracy and theirs.accuracy and judged_alike:
@@ -156,8 +156,8 @@ def _system(
         input_tokens=tokens.input,
         cached_input_tokens=tokens.cached_input if hosted else None,
         output_tokens=tokens.output,
-        usd_per_1000_answers=cost and cost.times(_SHOWN),
-        usd_per_1000_correct=per_correct(cost.times(_SHOWN), accuracy) if cost and accuracy else None,
+        usd_per_1000_answers=cost and cost.times(SHOWN),
+        usd_per_1000_correct=per_correct(cost.times(SHOWN), accuracy) if cost and accuracy else None,
         usd_per_mtok_input=usd_per_mtok(cost, tokens.input) if cost and tokens.input else None,
         usd_per_mtok_output=usd_per_mtok(cost, tokens.output) if cost and tokens.output else None,
         usd_per_mtok_blended=usd_per_mtok(cost, both) if cost and both else None,

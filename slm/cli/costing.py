@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from datetime import date
 from itertools import zip_longest
 from pathlib import Path
@@ -96,7 +95,7 @@ def cost(
     Example: slm cost --hosted gpt-4=DAIL-SQL-GPT-4 --input-tokens 1600 --output-tokens 40
     """
     from slm.bench import Report, age_warning, crossings, hosted_system, own_system
-    from slm.cli.published import find_file
+    from slm.cli.published import find_file, publish_cost
     from slm.leaderboard import read_result
 
     if not own and not hosted:
@@ -135,9 +134,11 @@ def cost(
             print(f"wrote {file}", file=sys.stderr)
     if publish:
         of_own = f"${served.usd_per_hour:g} an hour, {utilisation:.0%} used" if served and utilisation else ""
-        _publish({name: (system, of_own) for name, (system, _) in zip(own or [], mine, strict=True)}, results)
-        paid = [f"price of {each.model}, {each.date}" for each in used]
-        _publish({name: pair for (_, name), pair in zip(models, zip(theirs, paid, strict=True), strict=True)}, results)
+        for name, (system, _) in zip(own or [], mine, strict=True):
+            publish_cost(find_file(name, results), system, paid=of_own)
+        for (_, answers), system, each in zip(models, theirs, used, strict=True):
+            if answers:
+                publish_cost(find_file(answers, results), system, paid=f"price of {each.model}, {each.date}")
     show_cost(report, as_json=as_json)
 
 
@@ -152,14 +153,6 @@ def _write_page(
     curves = [curve for system, flow in measured for curve in load_curves(system, read_report(Path(flow)))]
     curves += volume_curves(own, [system for system in report.systems if system.hosted])
     return write_page(Page(report=report, curves=tuple(curves)), page, today)
-
-
-def _publish(systems: Mapping[str | None, tuple[System, str]], results: Path) -> None:
-    from slm.cli.published import find_file, publish_cost
-
-    for name, (system, paid) in systems.items():
-        if name is not None:
-            publish_cost(find_file(name, results), system, paid=paid)
 
 
 def _split(hosted: str) -> tuple[str, str | None]:

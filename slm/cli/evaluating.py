@@ -96,8 +96,16 @@ def evaluate(
             expected = "one of --predictions, --run, --model, --form, and --constrain only with a model"
             raise InputError("both a file and a model are given", expected=expected)
         whole = load_dataset(suite, databases=databases) if limit else None
-        judge = {"timeout_s": timeout_s, "instances": instances, "tokenizer": tokenizer, "whole": whole}
-        result = score_file(predictions, dataset, name=name, runs=runs, **judge)  # type: ignore[arg-type]
+        result = score_file(
+            predictions,
+            dataset,
+            name=name,
+            runs=runs,
+            timeout_s=timeout_s,
+            instances=instances,
+            tokenizer=tokenizer,
+            whole=whole,
+        )
     else:
         if tokenizer is not None:
             raise InputError("a model's own tokens are counted", where="--tokenizer", expected="it with --predictions")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from slm.bench.load import LoadFile, LoadReport, best_load, first_answers, outcomes_of
-from slm.cli.subjects import Subject, card_of, choose_subject, identity_of, publish_result
+from slm.cli.load_report import TIMEOUT_S
+from slm.cli.subjects import Subject, card_of, choose_subject, exported, identity_of, publish_result, tuned
 from slm.data import Dataset
 from slm.evaluate import evaluate
 from slm.models import list_models
@@ -12,19 +13,14 @@ from slm.records import Generation, Load
 from slm.tasks import TextToSql
 from slm.train.runs import find_run
 
-_TIMEOUT_S = 30.0  # of a query, as with `slm eval`
-
 
 def find_served(name: str, runs: Path) -> Subject:
     """The run, exported form or untuned model that a server serves. Raises DataError or InputError."""
-    who: dict[str, Path | str | None] = {"run": None, "model": None, "form": None}
     if name in (entry.name for entry in list_models()):
-        who["model"] = name
-    elif (Path(name) / "form.json").is_file():
-        who["form"] = Path(name)
-    else:
-        who["run"] = find_run(name, runs).path
-    return choose_subject(**who, runs=runs, accept_license=False)  # type: ignore[arg-type]
+        return choose_subject(run=None, model=name, runs=runs, accept_license=False)
+    if (Path(name) / "form.json").is_file():
+        return exported(Path(name), runs)
+    return tuned(find_run(name, runs))
 
 
 def publish_load(
@@ -62,8 +58,8 @@ def publish_load(
         answers,
         TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text),
         run=file_safe(name),
-        card=card_of(dataset, Path(report.file), _TIMEOUT_S, 0) | origin | {"load": figures.model_dump(mode="json")},
-        timeout_s=_TIMEOUT_S,
+        card=card_of(dataset, Path(report.file), TIMEOUT_S, 0) | origin | {"load": figures.model_dump(mode="json")},
+        timeout_s=TIMEOUT_S,
         **who | {"constrained": False},
     )
     under = Load(

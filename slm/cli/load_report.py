@@ -28,7 +28,7 @@ from slm.files import write_json
 from slm.records import Verdict
 from slm.tasks import TextToSql
 
-_TIMEOUT_S = 30.0  # of a query, as with `slm eval`
+TIMEOUT_S = 30.0  # of a query, as with `slm eval`
 Verdicts = Mapping[tuple[str, str], Verdict]
 Publish = Callable[[LoadFile, LoadReport, Dataset], Path]
 
@@ -73,7 +73,7 @@ def _grade(load: LoadFile, dataset: Dataset) -> Verdicts:
     keys = dict.fromkeys(_key(outcome) for outcome in load.outcomes if outcome.example_id in examples)
     task = TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text)
     pairs = [(examples[example_id], text) for example_id, text in keys]
-    return dict(zip(keys, task.grade(pairs, timeout_s=_TIMEOUT_S), strict=True))
+    return dict(zip(keys, task.grade(pairs, timeout_s=TIMEOUT_S), strict=True))
 
 
 def _key(outcome: Outcome) -> tuple[str, str]:

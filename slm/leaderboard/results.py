@@ -17,9 +17,9 @@ def read_results(folder: Path) -> list[Result]:
 
 def make_page(page: Path, results: Path) -> str:
     """What the results make of the page: each row leads to its result, as seen from where the page lies."""
-    start = page.resolve().parent
-    links = [Path(os.path.relpath(file.resolve(), start)).as_posix() for file in _files(results)]
-    return render_leaderboard(read_results(results), links)
+    start, files = page.resolve().parent, _files(results)
+    links = [Path(os.path.relpath(file.resolve(), start)).as_posix() for file in files]
+    return render_leaderboard([read_result(file) for file in files], links)
 
 
 def is_stale(page: Path, results: Path) -> bool:

@@ -26,22 +26,14 @@ def report(slm):
     return run
 
 
+def asking_gold(url):
+    """Twenty questions to a server that has the gold queries."""
+    return ["roastery:test", "--url", url, "--model", "gold", "--requests", 20, "--out", "x.jsonl"]
+
+
 def test_right_answers_are_found_right_cold_and_warm(report, slm, tmp_path):
     with streaming("--answers", GOLD, *QUICK) as url:
-        load = [
-            "roastery:test",
-            "--url",
-            url,
-            "--model",
-            "gold",
-            "--requests",
-            20,
-            "--cache",
-            "pair",
-            "--out",
-            "x.jsonl",
-        ]
-        found = report(*load, "--concurrency", 4)
+        found = report(*asking_gold(url), "--cache", "pair", "--concurrency", 4)
     cold, warm = found["loads"]
     for figures in (cold, warm):
         assert figures["accuracy"]["right"] == figures["accuracy"]["total"] == figures["ok"] == 20
@@ -67,20 +59,7 @@ def test_right_answers_are_found_right_cold_and_warm(report, slm, tmp_path):
 
 def test_a_benchmark_is_published_with_what_right_answers_cost(report, slm, tmp_path):
     with streaming("--answers", GOLD, *QUICK) as url:
-        ask = [
-            "roastery:test",
-            "--url",
-            url,
-            "--model",
-            "gold",
-            "--requests",
-            20,
-            "--concurrency",
-            4,
-            "--out",
-            "x.jsonl",
-        ]
-        report(*ask)
+        report(*asking_gold(url), "--concurrency", 4)
     publish = ["--publish", "--server", "a test server", "--name", "gold-at-4", "--results", "results"]
     report("--report", "x.jsonl", *publish)
     file = tmp_path / "results" / "roastery-test" / "gold-at-4.json"
