@@ -44,7 +44,7 @@ def test_the_quickstart_runs_once_and_is_published(slm, smollm2, tmp_path):
     published = {path.stem for path in tmp_path.glob("eval/results/roastery-test/*.json")}
     assert published == {"smollm2-135m-untuned", "quickstart"}
     board = (tmp_path / "LEADERBOARD.md").read_text()
-    assert sum(line.startswith("| smollm2-135m |") for line in board.splitlines()) == 2
+    assert sum("| smollm2-135m |" in line for line in board.splitlines()) == 2
 
     first = changes(tmp_path / "runs")
     assert json.loads(slm("run", "quickstart", *FEW).stdout) == [before, after]

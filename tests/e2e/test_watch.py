@@ -5,6 +5,7 @@ Run as a script, it is one process of such a training.
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,4 +146,5 @@ def test_two_processes_agree_on_what_was_measured_and_when_to_stop(tiny_llama, t
 
 if __name__ == "__main__":
     result = Training(Path(sys.argv[1]), Path(sys.argv[2])).run()
-    print(f"{result.steps}/{result.kept_step}")
+    # One write: what two processes print in pieces can mix.
+    os.write(1, f"{result.steps}/{result.kept_step}\n".encode())
