@@ -5,7 +5,8 @@ python benchmarks/throughput.py gemma2-2b [--device cuda] [--batch-tokens 4096,8
 A model of that shape is made, saved and prepared as `slm train` prepares one. Its examples are random tokens in the
 proportions of Spider: many questions to a context. Prints a line for each size of pack, shared and padded: how fast it
 trains, and what share of the device's measured peak its arithmetic is (mfu). Speed does not depend on the weights'
-values. A size that does not fit the memory is a line that says so.
+values. A size that does not fit the memory is a line that says so. On a GPU, what `slm plan` predicts for the same
+packs stands beside the peak of its tensors (predicted_memory_mb; both without what CUDA itself takes).
 """
 
 import argparse
@@ -29,6 +30,9 @@ from slm.train.loss import summed_loss
 from slm.train.meters import Meters
 from slm.train.optimizer import build_optimizer
 from slm.train.pack import Pack, Packing, plan_packs, to_tensors
+from slm.train.plan.hardware import find_device
+from slm.train.plan.memory import training_memory
+from slm.train.plan.model import planned_config, planned_model
 from slm.train.prepare import prepare_model
 
 # The dimensions of the published config.json of each: microsoft/Phi-3-mini-4k-instruct, google/gemma-2-2b-it and
@@ -127,6 +131,14 @@ def measure(model: Any, recipe: Recipe, packs: list[Pack], device: torch.device)
     return speed | {key: found[key] for key in kept}
 
 
+def predicted(recipe: Recipe, packs: list[Pack]) -> dict[str, float]:
+    """MB of tensors that a training of these packs takes on the GPU that is here, by `slm plan`."""
+    device = find_device(None)
+    model = planned_model(planned_config(recipe.model.name), recipe, on_gpu=True)
+    memory = training_memory(model, recipe, [[pack] for pack in packs], device, processes=1, sharded=False)
+    return {"predicted_memory_mb": round((memory.total - memory.process) / 1e6, 1)}
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -149,6 +161,8 @@ def measure_all(options: argparse.Namespace) -> list[dict[str, Any]]:
                 print(f"{options.shape}, {packing}, packs of {batch_tokens} …", file=sys.stderr, flush=True)
                 record = {"shape": options.shape, "packing": packing, "batch_tokens": batch_tokens}
                 try:
+                    if device.type == "cuda":
+                        record |= predicted(recipe, packs)
                     records.append(record | measure(model, recipe, packs, device))
                 except torch.OutOfMemoryError:
                     model.zero_grad()
