@@ -1,4 +1,4 @@
-"""Attention over a pack on a GPU: FlexAttention's block mask or a dense mask, whichever is measured to be faster."""
+"""Attention over a pack on a GPU: a dense mask, or for large packs FlexAttention's block mask where it is faster."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 _ROUNDS = 3
+# Tokens of a pack from which the blocks that nobody sees are more work than finding them.
+_WORTH_COMPILING = 8192
 
 
 def flex(plan: "PackPlan", window: int | None, scale: float, *, compiled: bool = True) -> Attend:
@@ -40,9 +42,14 @@ def dense(plan: "PackPlan", window: int | None, scale: float) -> Attend:
     if ("dense", window) not in plan.masks:
         plan.masks["dense", window] = visible(plan.layout, len(plan.layout), window)[None, None]
     mask = plan.masks["dense", window]
-    return lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
-    )
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        # The kernel that takes a mask and never holds the scores wants as many heads of keys as of queries.
+        shared = query.shape[1] // key.shape[1]
+        key, value = (one.repeat_interleave(shared, 1) if shared > 1 else one for one in (key, value))
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+
+    return attend
 
 
 _choice: dict[tuple[Any, ...], str] = {}
@@ -51,8 +58,12 @@ _choice: dict[tuple[Any, ...], str] = {}
 def fastest_on_gpu(
     plan: "PackPlan", query: Tensor, key: Tensor, value: Tensor, window: int | None, scale: float
 ) -> Attend:
-    """The faster of the two for heads and dtype like these, timed forward and backward on the first pack that comes."""
-    if query.is_meta:  # a plan: nothing can be timed, and a dense mask is what needs more memory
+    """The faster of the two for heads and dtype like these, timed forward and backward on the first large pack.
+
+    A small one is not worth the compiling of FlexAttention, which takes longer than a whole training of small packs.
+    """
+    # Of a plan nothing can be timed, and a dense mask is what needs more memory.
+    if query.is_meta or query.shape[2] < _WORTH_COMPILING:
         return dense(plan, window, scale)
     kinds: dict[str, Callable[..., Attend]] = {"flex": flex, "dense": dense}
     shape = (query.shape[1], key.shape[1], query.shape[3], query.dtype, window is None)
