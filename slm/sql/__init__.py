@@ -1,3 +1,4 @@
+from slm.sql.canonical import canonical
 from slm.sql.difficulty import difficulty
 from slm.sql.extract import extract_sql
 from slm.sql.judge import Judge, judge
@@ -15,6 +16,7 @@ __all__ = [
     "Schema",
     "Table",
     "ValueIndex",
+    "canonical",
     "difficulty",
     "extract_sql",
     "judge",

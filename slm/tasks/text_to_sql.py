@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slm.errors import DataError
 from slm.records import Example, Prompt, Verdict
-from slm.sql import Pair, Schema, ValueIndex, extract_sql, judge, one_line, read_schema, schema_text
+from slm.sql import Pair, Schema, ValueIndex, canonical, extract_sql, judge, read_schema, schema_text
 
 _INSTRUCTION = "Answer the question with one SQLite query on this database."
 
@@ -41,10 +41,10 @@ class TextToSql:
         return {context: schema for schema, context, _ in found}
 
     def target(self, example: Example) -> str:
-        """The first accepted query, without the trailing semicolon, on one line."""
+        """The first accepted query in its canonical form, so that a model need not learn who wrote it how."""
         if not example.targets:
             raise DataError("the example has no target query", where=example.id, expected="a `sql` value to learn from")
-        return one_line(example.targets[0])
+        return canonical(example.targets[0], self._database(example)[0])
 
     def grade(
         self, answers: Iterable[tuple[Example, str]], *, timeout_s: float, instances: int = 0
