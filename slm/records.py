@@ -35,8 +35,9 @@ class Example(Record):
 class Generation(Record):
     """What a model answered to one example, and what that took.
 
-    `total_s` is wall time attributed to this answer: each step's time is divided among its questions by the tokens
-    computed for them.
+    `candidates` are all answers that `text` was chosen from, the greedy one first; tokens and seconds are then theirs
+    together, and `logprob` that of `text`. `total_s` is wall time attributed to this answer: each step's time is
+    divided among its questions by the tokens computed for them.
     """
 
     example_id: str
@@ -49,6 +50,7 @@ class Generation(Record):
     logprob: float | None = None
     finish_reason: str | None = None
     error: str | None = None
+    candidates: tuple[str, ...] = ()
 
 
 class Readings(Record):
@@ -129,7 +131,8 @@ class Cost(Record):
 class Result(Record):
     """One evaluation: the figures, and everything needed to trace them.
 
-    `constrained`: whether the model's answers were kept within SQL and the schema while they were made.
+    `constrained`: whether the model's answers were kept within SQL and the schema while they were made. `candidates`:
+    how many were drawn for a question, of which the one was given whose executed result most agree with.
 
     `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
     further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the
@@ -145,6 +148,7 @@ class Result(Record):
     tuned: bool | None = None
     parameters: int | None = None
     constrained: bool = False
+    candidates: int = 1
     examples: int
     unavailable: int
     questions_fingerprint: str

@@ -23,6 +23,14 @@ Constrain = Annotated[
         help="Whether answers are kept within SQL and their database's schema; by default as the recipe says.",
     ),
 ]
+Candidates = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Answers drawn for each question, of which the one is given whose executed result most agree with.",
+    ),
+]
 Databases = Annotated[Path | None, typer.Option(help="Folder of the databases, where it is not the suite's own.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only this many questions, the same ones each time.")]
 
@@ -33,6 +41,7 @@ def generate(
     model: ModelOption = None,
     form: FormOption = None,
     constrain: Constrain = None,
+    candidates: Candidates = None,
     databases: Databases = None,
     limit: Limit = None,
     runs: Runs = Path("runs"),
@@ -47,7 +56,13 @@ def generate(
     from slm.data import load_dataset
 
     subject = choose_subject(
-        run=run, model=model, form=form, runs=runs, accept_license=accept_license, constrain=constrain
+        run=run,
+        model=model,
+        form=form,
+        runs=runs,
+        accept_license=accept_license,
+        constrain=constrain,
+        candidates=candidates,
     )
     dataset = load_dataset(suite, databases=databases, limit=limit)
     out = subject.predictions(dataset)
@@ -68,6 +83,7 @@ def evaluate(
     model: ModelOption = None,
     form: FormOption = None,
     constrain: Constrain = None,
+    candidates: Candidates = None,
     databases: Databases = None,
     limit: Limit = None,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Seconds a query may run.")] = 30.0,
@@ -92,8 +108,8 @@ def evaluate(
 
     dataset = load_dataset(suite, databases=databases, limit=limit)
     if predictions is not None:
-        if [run, model, form, constrain] != [None] * 4:
-            expected = "one of --predictions, --run, --model, --form, and --constrain only with a model"
+        if [run, model, form, constrain, candidates] != [None] * 5:
+            expected = "one of --predictions, --run, --model, --form; --constrain and --candidates only with a model"
             raise InputError("both a file and a model are given", expected=expected)
         whole = load_dataset(suite, databases=databases) if limit else None
         result = score_file(
@@ -110,7 +126,13 @@ def evaluate(
         if tokenizer is not None:
             raise InputError("a model's own tokens are counted", where="--tokenizer", expected="it with --predictions")
         subject = choose_subject(
-            run=run, model=model, form=form, runs=runs, accept_license=accept_license, constrain=constrain
+            run=run,
+            model=model,
+            form=form,
+            runs=runs,
+            accept_license=accept_license,
+            constrain=constrain,
+            candidates=candidates,
         )
         result = score(subject, dataset, timeout_s=timeout_s, instances=instances)
         result = with_form(result, subject, dataset)

@@ -60,6 +60,8 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         table.add_column(result.run, justify="right")
     if any(result.constrained for result in results):
         table.add_row("decoding", *("within the schema" if result.constrained else "free" for result in results))
+    if any(result.candidates > 1 for result in results):
+        table.add_row("candidates", *(str(result.candidates) for result in results))
     table.add_row("execution accuracy", *(rate_text(result.accuracy) for result in results), style="bold")
     if any(result.undetermined for result in results):
         table.add_row("undetermined, not counted as right", *(str(result.undetermined) for result in results))

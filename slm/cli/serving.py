@@ -77,8 +77,8 @@ def serve(
     chosen = ("vllm" if find_vllm() else "local") if engine == "auto" else engine
     _check_options(chosen, {"--max-tokens": max_tokens, "--vllm-options": vllm_options, "--log": log})
     banner = _Banner(name or default_name(subject), chosen, key_env=key_env, as_json=as_json)
-    if subject.generate.constrain:
-        print("note: the recipe keeps answers within a schema; a server answers freely", file=sys.stderr)
+    if subject.generate.constrain or subject.generate.candidates > 1:
+        print("note: the recipe constrains or chooses answers; a server answers freely, and once", file=sys.stderr)
     with until_stopped():
         if chosen == "local":
             _serve_local(subject, address, banner, most_tokens=max_tokens or _MOST_TOKENS)

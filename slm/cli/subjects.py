@@ -12,6 +12,8 @@ from slm.errors import InputError
 from slm.evaluate import evaluate, read_predictions_file, read_result, write_result
 from slm.files import digest, sha256_file, write_json
 from slm.generate import generate_all, read_predictions
+from slm.generate.backend import Backend
+from slm.generate.constrain import VERSION as CONSTRAINT
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.models.forms import form_recipe, read_form
 from slm.recipe import GenerateSection, ModelSection, Recipe, RunFolder, TaskSection, file_safe, load_recipe
@@ -44,7 +46,9 @@ class Subject:
         prompts = prompts_digest(TextToSql(dataset.contexts), dataset.available)
         settings = [self.task.model_dump(), self.generate.max_new_tokens, prompts]
         if self.generate.constrain:
-            settings.append("constrained")
+            settings.append(f"constrained {CONSTRAINT}")
+        if self.generate.candidates > 1:
+            settings.append(f"{self.generate.candidates} candidates")
         return self.run.predictions(f"{dataset.name}-{digest(settings)[:8]}")
 
 
@@ -82,12 +86,13 @@ def choose_subject(
     runs: Path,
     accept_license: bool,
     constrain: bool | None = None,
+    candidates: int | None = None,
 ) -> Subject:
-    """The subject that the options name; `constrain` counts instead of what its recipe says."""
+    """The subject that the options name; `constrain` and `candidates` count instead of what its recipe says."""
     subject = _named_subject(run=run, model=model, form=form, runs=runs, accept_license=accept_license)
-    if constrain is None:
-        return subject
-    return replace(subject, generate=subject.generate.model_copy(update={"constrain": constrain}))
+    asked = {"constrain": constrain, "candidates": candidates}
+    changes = {key: value for key, value in asked.items() if value is not None}
+    return replace(subject, generate=subject.generate.model_copy(update=changes))
 
 
 def _named_subject(
@@ -126,7 +131,13 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
         schemas, texts = task.schemas(dataset.available), dataset.double_quoted_text
         renderer = backend.renderer
         backend.constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, schemas, double_quoted_text=texts)
-    return generate_all(backend, task, dataset, out)
+    answering: Backend = backend
+    if (count := subject.generate.candidates) > 1:
+        from slm.generate.candidates import Agreement
+
+        databases = {example.id: dataset.contexts[example.context_id] for example in dataset.available}
+        answering = Agreement(backend, count, databases, double_quoted_text=dataset.double_quoted_text)
+    return generate_all(answering, task, dataset, out)
 
 
 def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: int = 0) -> Result:
@@ -140,7 +151,7 @@ def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: in
 
 def identity_of(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:
     """Who it is, as fields of a result, and where its weights come from, as keys of its card."""
-    constrained = {"constrained": subject.generate.constrain}
+    constrained = {"constrained": subject.generate.constrain, "candidates": subject.generate.candidates}
     if subject.form is not None:
         form = read_form(subject.form)
         origin: dict[str, Any] = {"model": form.model_fingerprint, "adapter": form.adapter}
@@ -216,6 +227,7 @@ def _counted(answers: Mapping[str, Generation], model: str) -> dict[str, Generat
 def publish_result(result: Result, results: Path, *, name: str | None) -> Path:
     """Copy a result to where the leaderboard is made from; one file for each name, the newest counts."""
     stem = re.sub(r"-[0-9a-f]{8}$", "", result.run) + ("-constrained" if result.constrained else "")
+    stem += f"-best-of-{result.candidates}" if result.candidates > 1 else ""
     stem = file_safe(name) if name else stem
     path = results / file_safe(result.suite) / f"{stem}.json"
     write_json(path, result)
@@ -233,7 +245,8 @@ def _judge(
     instances: int,
 ) -> Result:
     done = read_result(run, dataset)
-    if done is not None and done.card == card and done.constrained == who.get("constrained", False):
+    asked = (who.get("constrained", False), who.get("candidates", 1))
+    if done is not None and done.card == card and (done.constrained, done.candidates) == asked:
         return done
     result, verdicts = evaluate(
         dataset,

@@ -115,7 +115,9 @@ def _row(
     rate, card = result.accuracy, result.card
     return [
         result.model,
-        {True: "tuned", False: "untuned", None: _UNKNOWN}[result.tuned] + (", constrained" * result.constrained),
+        {True: "tuned", False: "untuned", None: _UNKNOWN}[result.tuned]
+        + (", constrained" * result.constrained)
+        + (f", best of {result.candidates}" if result.candidates > 1 else ""),
         _size(result.parameters),
         _with_interval(rate),
         f"{rate.right} / {rate.total}",

@@ -221,6 +221,13 @@ class GenerateSection(Section):
         default=False,
         description="Let answers leave neither SQL nor the names of their database's schema; local generation only.",
     )
+    candidates: int = Field(
+        default=1,
+        gt=0,
+        le=64,
+        description="Answers drawn for each question; of several, the one is given whose executed result most of them "
+        "agree with, at so many times the cost; local generation only.",
+    )
 
 
 class Recipe(Section):

@@ -2,4 +2,7 @@
 
 from slm.generate.constrain.choice import Chooser, Constraint
 
-__all__ = ["Chooser", "Constraint"]
+# Raised when the same prompt may get another constrained answer than before, so that older ones are not taken for it.
+VERSION = 2
+
+__all__ = ["VERSION", "Chooser", "Constraint"]

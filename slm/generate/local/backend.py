@@ -1,4 +1,4 @@
-"""The local backend: greedy decoding of many questions at once, slot by slot, with a transformers model.
+"""The local backend: decoding of many questions at once, slot by slot, with a transformers model.
 
 The answers are those of one prompt at a time.
 """
@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from slm.files import digest
 from slm.generate.constrain import Constraint
 from slm.generate.local.attention import answering, known_model
 from slm.generate.local.cache import ContextCache
+from slm.generate.local.choose import Draw
 from slm.generate.local.decoder import Decoder
 from slm.generate.local.schedule import Question, Queue
 from slm.models.allocator import keep_freed_memory
@@ -23,7 +25,7 @@ from slm.tasks import Rendered, Renderer
 
 
 class LocalBackend:
-    """Greedy answers of a transformers model, with or without adapter, `batch_size` questions at a time."""
+    """Answers of a transformers model, with or without adapter, `batch_size` questions at a time."""
 
     def __init__(
         self,
@@ -45,9 +47,15 @@ class LocalBackend:
         self.constraint = constraint
         self.longest = longest_sequence(self.model.config)
 
-    @torch.no_grad()  # not inference mode: what a layer keeps from here would be of no use in training
     def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
-        """Answers come as they are done, in any order.
+        """The greedy answer to each prompt, as `draw` says."""
+        return (generation for _, generation in self.draw(requests, 1))
+
+    @torch.no_grad()  # not inference mode: what a layer keeps from here would be of no use in training
+    def draw(self, requests: Sequence[tuple[str, Prompt]], candidates: int) -> Iterator[tuple[int, Generation]]:
+        """So many answers to each prompt, each with its number: 0 is the greedy one, the others are drawn.
+
+        Answers come as they are done, in any order.
 
         A prompt that leaves no room for an answer in the model's context gets a `Generation` with `error` and without
         text; an answer that reaches the end of the context is cut there (`length`).
@@ -60,31 +68,38 @@ class LocalBackend:
         Whenever it gives an answer, and after its end, the model is as it was before: modes, attention implementation,
         gradient flags. Its weights must not change before the end, because contexts are kept.
         """
-        questions, too_long = self._questions(requests)
+        questions, too_long = self._questions(requests, candidates)
         yield from too_long
         queue = Queue(questions, min(self.batch_size, len(questions)))
-        decoder = Decoder(self.model, self.renderer.end_id, queue, constrained=self.constraint is not None)
+        decoder = Decoder(self.model, self.renderer.end_id, queue)
         while decoder:
             with answering(self.model):
                 while not (done := decoder.step()):
                     pass
-            yield from (self._finish(question) for question in done)
+            yield from ((question.candidate, self._finish(question)) for question in done)
 
-    def _questions(self, requests: Sequence[tuple[str, Prompt]]) -> tuple[list[Question], list[Generation]]:
+    def _questions(
+        self, requests: Sequence[tuple[str, Prompt]], candidates: int
+    ) -> tuple[list[Question], list[tuple[int, Generation]]]:
         contexts: dict[tuple[int, ...], ContextCache] = {}
-        questions, too_long = [], []
+        questions: list[Question] = []
+        too_long: list[tuple[int, Generation]] = []
         for example_id, prompt in requests:
             rendered = askable(self.renderer.render(prompt))
             room = self.longest - len(rendered.ids)
             if room < 1:
                 error = f"the prompt has {len(rendered.ids)} tokens, and the model takes {self.longest} with the answer"
                 tokens = len(rendered.ids)
-                too_long.append(Generation(example_id=example_id, text="", prompt_tokens=tokens, error=error))
+                none = Generation(example_id=example_id, text="", prompt_tokens=tokens, error=error)
+                too_long.extend((number, none) for number in range(candidates))
                 continue
             key = rendered.context_ids
             context = contexts.setdefault(key, ContextCache(len(key)))
-            chooser = self.constraint.chooser(prompt.context) if self.constraint else None
-            questions.append(Question(example_id, rendered, context, min(self.max_new_tokens, room), chooser))
+            for number in range(candidates):
+                chooser = self.constraint.chooser(prompt.context) if self.constraint else None
+                drawn = Draw(int(digest([example_id, number])[:8], 16)) if number else None
+                most = min(self.max_new_tokens, room)
+                questions.append(Question(example_id, rendered, context, most, chooser, drawn, number))
         return questions, too_long
 
     def _finish(self, question: Question) -> Generation:

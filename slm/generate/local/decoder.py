@@ -15,11 +15,10 @@ from slm.generate.local.schedule import Question, Queue
 
 
 class Decoder:
-    """Greedy decoding of the questions in a queue with a model that is `answering`."""
+    """Decodes the questions in a queue with a model that is `answering`; greedily, where a question says no more."""
 
-    def __init__(self, model: Any, end_id: int, queue: Queue, *, constrained: bool = False) -> None:
-        """`constrained`: the questions have choosers."""
-        self.model, self.end_id, self.queue, self.constrained = model, end_id, queue, constrained
+    def __init__(self, model: Any, end_id: int, queue: Queue) -> None:
+        self.model, self.end_id, self.queue = model, end_id, queue
         self.active: list[Question] = []
         self._cache = SlotCache(model.config.num_hidden_layers, queue.slots)
 
@@ -52,8 +51,9 @@ class Decoder:
         inputs = step_inputs(self._cache, active, new, self.model.device)
         logits = self.model(use_cache=False, logits_to_keep=len(active), **inputs.model).logits[0].float()
         top, chosen = logits.max(-1)
-        if self.constrained:
-            chosen = choose([question.chooser for question in active], logits, chosen)
+        choosers, draws = [question.chooser for question in active], [question.draw for question in active]
+        if any(choosers) or any(draws):
+            chosen = choose(choosers, draws, logits, chosen)
             top = logits.gather(-1, chosen[:, None])[:, 0]
         scores = top - logits.logsumexp(-1)
         self._take(chosen.tolist(), scores.tolist(), inputs.computed, began)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from slm.generate.constrain import Chooser
 from slm.generate.local.cache import ContextCache
+from slm.generate.local.choose import Draw
 from slm.tasks import Rendered
 
 # A step takes in no further question beyond so many tokens: what one step computes for a token must fit into memory.
@@ -19,7 +20,7 @@ class Question:
     """One question on its way: what was asked, what has come out, what it took.
 
     `tokens` of it are in the cache behind its context: of the question, then of the answer. `logprob` is that of the
-    answer so far, `score` that of its newest token.
+    answer so far, `score` that of its newest token. `candidate`: its number among the answers to the same question.
     """
 
     example_id: str
@@ -27,6 +28,8 @@ class Question:
     context: ContextCache
     max_new_tokens: int
     chooser: Chooser | None = None
+    draw: Draw | None = None
+    candidate: int = 0
     computes_context: bool = False
     tokens: int = 0
     ids: list[int] = field(default_factory=list)
