@@ -6,19 +6,20 @@
 
 `coverage`: share of the golds that the grammar accepts and of which every prefix is viable; the others by id, with the
 place where they were refused, and whether SQLite prepares them. `walks`: random queries that the grammar and the scope
-let through, byte by byte; each must parse with sqlglot and prepare in SQLite. `overhead`: what a token of an answer
-costs while the likeliest token may come (golds, token by token), and what it costs to ask for all that may come. Each
-suite ends with one line of JSON.
+let through, made of words and bytes; each must parse with sqlglot and prepare in SQLite. `overhead`: what a token of an
+answer costs while the likeliest token may come (golds, token by token), and what it costs to ask for all that may come.
+Each suite ends with one line of JSON.
 """
 
 import argparse
 import json
-import random
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import apsw
+import numpy as np
 import sqlglot
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
@@ -26,32 +27,61 @@ from slm.data import Dataset, load_dataset
 from slm.generate.constrain.chooser import SqlConstraint
 from slm.generate.constrain.grammar import sql_grammar
 from slm.generate.constrain.scope import SchemaScope
+from slm.generate.constrain.words import AGGREGATES, FOLLOWERS, FUNCTIONS
 from slm.models import pull_model
 from slm.models.load import load_tokenizer
 from slm.sql import Schema, one_line, read_schema
+from slm.sql.schema import quoted
 from slm.tasks import Renderer, TextToSql
 
 _END = 256
-_LONGEST = 400
+_LONGEST = 120
+_DEAD_END = " (nothing may follow)"
+# What is never the end of a query.
+_WIDENING = {*(bytes([character]) for character in b"(,+-*/%|<>=!0123456789")} | {
+    word.encode() for word in (*FOLLOWERS, *FUNCTIONS, *AGGREGATES) if word not in ("from", "desc", "asc", "end")
+}
 
 
 class _Bytes:
-    """A tokenizer of bytes and an end, as llguidance wraps one."""
+    """A tokenizer of bytes, an end, and some words, as llguidance wraps one."""
 
     eos_token_id = _END
     bos_token_id = None
-    tokens = (*(bytes([value]) for value in range(256)), b"<end>")
     special_token_ids = (_END,)
+
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self.tokens = (
+            *(bytes([value]) for value in range(256)),
+            b"<end>",
+            *(word.encode() for word in sorted(set(words))),
+        )
 
     def __call__(self, text: bytes) -> list[int]:
         return list(text)
 
 
+def _late(token: int, piece: bytes) -> float:
+    """How much later than others a token comes; the end, and whole words, come earlier."""
+    if token == _END:
+        return -4.0
+    if piece in _WIDENING or (token < _END and piece >= b"\x80"):
+        return 4.0
+    return -0.5 if token > _END else 0.0
+
+
 class Database:
     """What is needed to check and to make queries on one database."""
 
-    def __init__(self, path: Path, tokenizer: LLTokenizer, *, double_quoted_text: bool) -> None:
+    def __init__(self, path: Path, *, double_quoted_text: bool) -> None:
         schema: Schema = read_schema(path)
+        names = [name for table in schema.tables for name in (table.name, *(column.name for column in table.columns))]
+        vocabulary = _Bytes(
+            [*(quoted(name) for name in names), *FOLLOWERS, *FUNCTIONS, *AGGREGATES, "distinct", "T1.", "T2."]
+        )
+        self.tokens = vocabulary.tokens
+        self.late = np.array([_late(token, piece) for token, piece in enumerate(vocabulary.tokens)])
+        tokenizer = LLTokenizer(TokenizerWrapper(vocabulary))
         grammar = LLMatcher.grammar_from_lark(sql_grammar(schema, double_quoted_text=double_quoted_text))
         self._matcher = LLMatcher(tokenizer, grammar)
         self.scope = SchemaScope(schema, double_quoted_text=double_quoted_text)
@@ -87,10 +117,9 @@ def refused(database: Database, sql: str) -> tuple[str | None, int]:
 
 def databases(dataset: Dataset) -> dict[str, Database]:
     """Each database of a data set that is there."""
-    tokenizer = LLTokenizer(TokenizerWrapper(_Bytes()))
     texts = dataset.double_quoted_text
     used = sorted({example.context_id for example in dataset.available})
-    return {name: Database(dataset.contexts[name], tokenizer, double_quoted_text=texts) for name in used}
+    return {name: Database(dataset.contexts[name], double_quoted_text=texts) for name in used}
 
 
 def coverage(ref: str) -> dict[str, object]:
@@ -114,56 +143,59 @@ def coverage(ref: str) -> dict[str, object]:
     return row | {"micros_per_check": round(micros, 1)}
 
 
-def walk(database: Database, dice: random.Random) -> tuple[str | None, float]:
-    """A random query, None where it grew too long, or a beginning that nothing may follow; mean seconds of a byte."""
-    matcher, text, began = database.matcher(), b"", time.perf_counter()
+def walk(database: Database, dice: np.random.Generator) -> str | None:
+    """A random query, None where it grew too long, or a beginning that nothing may follow."""
+    matcher, text = database.matcher(), b""
     while len(text) < _LONGEST:
         chosen = next(_allowed(database, matcher, text, dice), None)
         if chosen is None:
-            return f"{text.decode()} (nothing may follow)", 0.0
+            return text.decode() + _DEAD_END
         if chosen == _END:
-            return text.decode(), (time.perf_counter() - began) / len(text)
+            return text.decode()
         matcher.consume_token(chosen)
-        text += bytes([chosen])
-    return None, (time.perf_counter() - began) / len(text)
+        text += database.tokens[chosen]
+    return None
 
 
-def _allowed(database: Database, matcher: LLMatcher, text: bytes, dice: random.Random) -> Iterator[int]:
-    """What may come next, in random order, but the end first half of the time, and brackets and commas late."""
-    bits = matcher.compute_bitmask()
-    tokens = [
-        token for token in range(_END + 1) if bits[token // 8] >> token % 8 & 1 and (token < 128 or token == _END)
-    ]
-    late = len(text) > _LONGEST // 4
-    weight = {token: dice.random() + (chr(token) in "(,+-*/%|'\"" and late) - (token == _END) for token in tokens}
-    for token in sorted(tokens, key=weight.__getitem__):
-        shown = text if token == _END else text + bytes([token])
-        if database.scope.viable(shown.decode(), finished=token == _END):
+def _allowed(database: Database, matcher: LLMatcher, text: bytes, dice: np.random.Generator) -> Iterator[int]:
+    """What may come next, in random order; the end and words early, what makes it longer the later the longer it is."""
+    bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")
+    tokens = bits[: len(database.tokens)].nonzero()[0]
+    place = dice.random(len(tokens)) + database.late[tokens] * len(text) / _LONGEST
+    for quote in b"'\"":
+        if text.count(quote) % 2:  # within a text: soon at its end
+            place -= tokens == quote
+    for token in tokens[place.argsort()].tolist():
+        shown = text if token == _END else text + database.tokens[token]
+        if database.scope.viable(shown.decode(errors="ignore"), finished=token == _END):
             yield token
 
 
 def walks(ref: str, *, most: int, count: int, seed: int) -> dict[str, object]:
-    """Prints each query that is let through and does not run."""
-    dice = random.Random(seed)  # noqa: S311
+    """Prints each query that is let through and does not run; `count` of each database are brought to their end."""
+    dice = np.random.default_rng(seed)
     known = databases(load_dataset(ref))
     names = sorted(known)
     if len(names) > most:
-        names = dice.sample(names, most)
-    finished, long, wrong, seconds = 0, 0, 0, []
-    for name in names:
-        for _ in range(count):
-            sql, took = walk(known[name], dice)
-            seconds.append(took)
-            if sql is None:
-                long += 1
+        names = dice.choice(names, most, replace=False).tolist()
+    total = {"finished": 0, "given_up": 0, "dead_ends": 0, "wrong": 0}
+    began = time.perf_counter()
+    for number, name in enumerate(names):
+        done = 0
+        while done < count:
+            sql = walk(known[name], dice)
+            if sql is None or sql.endswith(_DEAD_END):
+                total["given_up" if sql is None else "dead_ends"] += 1
                 continue
-            finished += 1
+            done += 1
             trouble = known[name].trouble(sql) or _unparsed(sql)
             if trouble:
-                wrong += 1
+                total["wrong"] += 1
                 print(f"{name}: {trouble}\n    {sql}")
-    row = {"suite": ref, "databases": len(names), "finished": finished, "too_long": long, "wrong": wrong}
-    return row | {"ms_per_byte": round(sum(seconds) / max(len(seconds), 1) * 1e3, 3)}
+        total["finished"] += done
+        print(f"{number + 1}/{len(names)} {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    row = {"suite": ref, "databases": len(names), **total}
+    return row | {"ms_a_query": round((time.perf_counter() - began) / max(total["finished"], 1) * 1e3, 2)}
 
 
 def overhead(ref: str, *, model: str) -> dict[str, object]:

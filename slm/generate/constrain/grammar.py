@@ -20,7 +20,7 @@ sum%s: term%s (ARITHMETIC term%s)*
 tail%s: "IS"i "NOT"i? "NULL"i
     | "NOT"i? "IN"i "(" (select | expr%s ("," expr%s)*) ")"
     | "NOT"i? "BETWEEN"i sum%s "AND"i term%s
-    | "NOT"i? ("LIKE"i term%s ("ESCAPE"i TEXT)? | "GLOB"i term%s)
+    | "NOT"i? ("LIKE"i term%s ("ESCAPE"i MARK)? | "GLOB"i term%s)
 term%s: (SIGN | "NOT"i)? (NUMBER | TEXT | CONSTANT | name%s | call%s | cases%s
     | "CAST"i "(" expr%s "AS"i TYPE ")"
     | "EXISTS"i "(" select ")"
@@ -54,6 +54,7 @@ SIGN: /[+\-]/
 CONSTANT: "NULL"i | "CURRENT_DATE"i | "CURRENT_TIME"i | "CURRENT_TIMESTAMP"i
 TYPE: "INTEGER"i | "INT"i | "REAL"i | "FLOAT"i | "TEXT"i | "NUMERIC"i
 COUNT: /[0-9]{1,6}/
+MARK: /'[^'\x00-\x1f]'/
 NUMBER: /[0-9]{1,15}(\.[0-9]{1,15})?/
 %ignore / /
 """

@@ -59,6 +59,8 @@ class Scope:
     merged: Counter[str] = field(default_factory=Counter)
     # Its aliases of results, and whether an aggregate stands behind each.
     labels: dict[str, bool] = field(default_factory=dict)
+    # Columns that are named without their table while tables still come.
+    bare: list[Reference] = field(default_factory=list)
     opened: bool = False
     closed: bool = False
     aggregates: bool = False
@@ -66,16 +68,22 @@ class Scope:
     def refer(self, reference: Reference) -> None:
         """A column is named. Raises RefusedError if nothing can be meant by it."""
         if self.resolves(reference):
+            if self.opened and not self.closed and not reference.table:
+                self.bare.append(reference)
             return
         if self.opened or not self._may_come(reference):
             raise RefusedError
         self.waiting.append(reference)
 
-    def resolves(self, reference: Reference) -> bool:
-        """Whether the tables bound here or outside have the column, or a SELECT outside may still get it."""
+    def resolves(self, reference: Reference, *, labels: bool = True) -> bool:
+        """Whether the tables bound here or outside have the column, or a SELECT outside may still get it.
+
+        `labels`: or an alias of its own results is meant, as it cannot be in these results themselves.
+        """
         if self.opened:
             found = self._count(reference)
-            if found == 1 or (not found and self.closed and not reference.table and reference.column in self.labels):
+            alias = labels and self.closed and not reference.table and reference.column in self.labels
+            if found == 1 or (not found and alias):
                 return True
             if found or reference.inside:
                 return False
@@ -111,7 +119,9 @@ class Scope:
     def is_ambiguous(self, joining: Relation | None = None) -> bool:
         """Whether two tables, with one that is `joining`, have a column that is named without its table."""
         more = joining.columns if joining else ()
-        return any(not each.table and self._count(each) + (each.column in more) > 1 for each in self.waiting)
+        return any(
+            not each.table and self._count(each) + (each.column in more) > 1 for each in (*self.waiting, *self.bare)
+        )
 
     def helps(self, relation: Relation) -> bool:
         """Whether nothing waits for further tables, or something that does could be one of this one's columns."""
@@ -123,7 +133,7 @@ class Scope:
     def close(self) -> None:
         """No further table comes. Raises RefusedError if something still waits that nothing outside can be."""
         self.opened = self.closed = True
-        if not all(self.resolves(waiting) for waiting in self.waiting):
+        if not all(self.resolves(waiting, labels=False) for waiting in self.waiting):
             raise RefusedError
         self.waiting.clear()
 

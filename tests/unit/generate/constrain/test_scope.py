@@ -52,6 +52,10 @@ SELECT name FROM client WHERE id = 1an|d id = 2
 SELECT name FROM client WHERE id = (SELECT *| FROM sale, client)
 SELECT name FROM clientW|HERE id = 1
 SELECT client.* FROM sale| WHERE id = 1
+SELECT total AS total|
+SELECT total AS total FROM client| WHERE total > 1
+SELECT 1 FROM client JOIN sale ON total > 1 AND name = '' JOIN flag JOIN "odd table" ON city| = ''
+SELECT 1 FROM client JOIN sale ON city = day JOIN "odd table"| ON 1 = 1
 SELECT name  |FROM client
  |SELECT name FROM client
 """.strip("\n").split("\n")
