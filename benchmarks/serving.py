@@ -57,7 +57,7 @@ def main() -> int:
 
 
 @contextmanager
-def start(system: str, run: str, folder: Path) -> Iterator[Server]:
+def start(system: str, run: str, folder: Path, options: str = VLLM) -> Iterator[Server]:
     """The server, once it answers; it ends with the block."""
     child: subprocess.Popen[Any]
     log = (folder / "log").open("wb")
@@ -73,7 +73,7 @@ def start(system: str, run: str, folder: Path) -> Iterator[Server]:
         child = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         server = f"http://localhost:{port}/v1", str(form)
     else:
-        vllm = ["--vllm-options", VLLM] if system == "vllm" else []
+        vllm = ["--vllm-options", options] if system == "vllm" else []
         command = [*SLM, "serve", run, "--engine", system, "--port", "0", "--json", *vllm]
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True, start_new_session=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,12 @@ Of = Annotated[
 Server = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What serves, for the leaderboard, such as 'vLLM, 2 CPU cores'.")
 ]
+Constrain = Annotated[
+    bool,
+    typer.Option(
+        "--constrain", help="Send the grammar of each question's schema: vLLM keeps to it (docs/evaluating.md)."
+    ),
+]
 NameOption = Annotated[str | None, typer.Option(help="Name of the published result.")]
 Results = Annotated[Path, typer.Option(help="Folder of the published results.")]
 
@@ -96,6 +103,7 @@ def bench(
     seed: Seed = 0,
     out: Out = None,
     report: ReportOption = None,
+    constrain: Constrain = False,
     of: Of = None,
     publish: PublishOption = False,
     server: Server = None,
@@ -132,6 +140,9 @@ def bench(
     settings = {"requests": requests, "load": load.label, "times": times and digest(times), "seed": seed, "slo": slo}
     settings |= {"cache": cache, "max_tokens": max_tokens, "timeout_s": timeout_s, "retries": retries}
     settings |= {"tokenizer": tokenizer, "databases": databases and str(databases)}
+    if constrain:
+        settings["constrain"] = True
+        target = replace(target, grammar=_grammars(dataset))
     plan = Plan(suite=suite, url=target.url, model=model, prompts=prompts, settings=settings)
     file = _file(out, plan)
     found = Bench(plan, target, asked, file, Retry(retries)).run(load, requests, caches)
@@ -231,6 +242,22 @@ def _target(
         return len(renderer.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     return replace(target, say=say, count=count)
+
+
+def _grammars(dataset: Dataset) -> Callable[[Prompt], str]:
+    """The grammar of a prompt's answers, by its schema; a grammar only, since a server follows no aliases."""
+    from functools import cache
+
+    from slm.generate.constrain.grammar import sql_grammar
+    from slm.tasks import TextToSql
+
+    schemas = TextToSql(dataset.contexts).schemas(dataset.available)
+
+    @cache
+    def grammar(context: str) -> str:
+        return sql_grammar(schemas[context], double_quoted_text=dataset.double_quoted_text)
+
+    return lambda prompt: grammar(prompt.context)
 
 
 def _file(out: Path | None, plan: Plan) -> Path:

@@ -60,7 +60,7 @@ def publish_load(
         run=file_safe(name),
         card=card_of(dataset, Path(report.file), TIMEOUT_S, 0) | origin | {"load": figures.model_dump(mode="json")},
         timeout_s=TIMEOUT_S,
-        **who | {"constrained": False, "candidates": 1},
+        **who | {"constrained": "constrain" in load.plan.settings, "candidates": 1},
     )
     under = Load(
         server=server,

@@ -37,12 +37,18 @@ class Answer:
 
 
 def make_call(
-    call_id: str, example_id: str, prompted: Prompted, *, model: str, max_tokens: int, usage: bool = True
-) -> Call:
-    """Greedy and streamed; messages go to chat completions, text goes to completions. `usage`: ask for token counts."""
+    call_id: str, example_id: str, prompted: Prompted, *, model: str, max_tokens: int, usage: bool = True,
+    grammar: str | None = None,
+) -> Call:  # fmt: skip
+    """Greedy and streamed; messages go to chat completions, text goes to completions. `usage`: ask for token counts.
+
+    `grammar`: of the answers, for a server that takes one as vLLM does.
+    """
     body: dict[str, Any] = {"model": model, "temperature": 0, "max_tokens": max_tokens, "stream": True}
     if usage:
         body["stream_options"] = {"include_usage": True}
+    if grammar is not None:
+        body["structured_outputs"] = {"grammar": grammar}
     if isinstance(prompted, str):
         path, body["prompt"] = "completions", prompted
     else:

@@ -34,7 +34,10 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Target:
-    """A server, what it calls the model, and how it is asked. `say` makes what is sent of a prompt."""
+    """A server, what it calls the model, and how it is asked. `say` makes what is sent of a prompt.
+
+    `grammar`: what the answer to a prompt must be, for a server that takes it as vLLM does.
+    """
 
     url: str
     model: str
@@ -43,6 +46,7 @@ class Target:
     timeout_s: float = 300.0
     say: Callable[[Prompt], Prompted] = as_messages
     count: Callable[[str], int] | None = None
+    grammar: Callable[[Prompt], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,7 @@ class Bench:
             model=target.model,
             max_tokens=target.max_tokens,
             usage=self._usage,
+            grammar=target.grammar,
         )
 
     def _probe(self) -> bool:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from slm.bench.load.api import Call, Prompted, make_call
 from slm.bench.load.records import Cache
@@ -26,8 +27,9 @@ def make_calls(
     model: str,
     max_tokens: int,
     usage: bool = True,
+    grammar: Callable[[Prompt], str] | None = None,
 ) -> list[Call]:
-    """So many requests for the questions in turn.
+    """So many requests for the questions in turn, each with the `grammar` of its answer where there is one.
 
     Cold: a random word goes before each context, so that of its prefixes only what a chat template writes before it can
     be in a cache; the prompts are some tokens longer by it.
@@ -35,10 +37,12 @@ def make_calls(
     calls = []
     for place in range(requests):
         example_id, prompt = asked[place % len(asked)]
+        rules = grammar(prompt) if grammar else None
         if cache == "cold":
             prompt = Prompt(context=f"[{secrets.token_hex(4)}]\n{prompt.context}", question=prompt.question)
         call_id = f"{phase}/{place}"
-        calls.append(make_call(call_id, example_id, say(prompt), model=model, max_tokens=max_tokens, usage=usage))
+        asking: dict[str, Any] = {"max_tokens": max_tokens, "usage": usage, "grammar": rules}
+        calls.append(make_call(call_id, example_id, say(prompt), model=model, **asking))
     return calls
 
 

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from slm.generate.constrain import Chooser
 
-# So many of the likeliest tokens are tried before it is asked which of all may come; none but them is drawn.
+# So many of the likeliest tokens are tried before it is asked which of all may come.
 NEAR = 100
 TEMPERATURE = 0.7
+# What is less likely than the likeliest by this factor (its logarithm) is not drawn; 262k tokens are too many to sort.
+_RARE = 10.0
 
 
 class Draw:
@@ -33,18 +35,26 @@ def choose(
     """Token ids (slots), from logits (slots, vocabulary) and their maxima (slots)."""
     chosen = likeliest.tolist()
     for slot, (chooser, draw) in enumerate(zip(choosers, draws, strict=True)):
-        if draw is None and (chooser is None or chooser.accept(chosen[slot])):
-            continue
-        near = logits[slot].topk(min(NEAR, logits.shape[-1]))
-        ids = near.indices.cpu()
-        ids = ids if draw is None else ids[draw.order(near.values)]
-        if chooser is None:
-            chosen[slot] = int(ids[0])
-            continue
-        # Which of all tokens are allowed takes far longer than whether a few are.
-        taken = next(filter(chooser.accept, ids.tolist()), None)
-        chosen[slot] = chooser.choose(_ranked(chooser.allowed(), logits[slot])) if taken is None else taken
+        drawn = [chosen[slot]] if draw is None else _drawn(draw, logits[slot], chosen[slot])
+        chosen[slot] = drawn[0] if chooser is None else _taken(chooser, drawn, logits[slot])
     return torch.tensor(chosen, device=likeliest.device)
+
+
+def _drawn(draw: Draw, logits: Tensor, likeliest: int) -> list[int]:
+    """Tokens in the order in which they were drawn."""
+    ids = (logits > logits[likeliest] - _RARE * TEMPERATURE).nonzero()[:, 0]
+    return list(ids[draw.order(logits[ids]).to(ids.device)].tolist())
+
+
+def _taken(chooser: Chooser, first: Sequence[int], logits: Tensor) -> int:
+    """The first of these tokens that the chooser takes, or the likeliest of all that it takes."""
+    for token in first:
+        if chooser.accept(token):
+            return token
+    # Which of all tokens are allowed takes far longer than whether a few are.
+    near = logits.topk(min(NEAR, len(logits))).indices.tolist()
+    taken = next(filter(chooser.accept, near), None)
+    return chooser.choose(_ranked(chooser.allowed(), logits)) if taken is None else taken
 
 
 def _ranked(bits: bytes, logits: Tensor) -> list[int]:
