@@ -1,17 +1,18 @@
-"""What the pictures of a page show beside accuracy and cost: latencies, rates, and costs by volume."""
+"""What the pictures of a page show beside accuracy and cost: latencies, rates, costs by volume, and cascades."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
+from slm.bench.cascade import Cascade
 from slm.bench.cost import Hosting, own_usd_per_day
 from slm.bench.load.figures import Quantiles
 from slm.bench.load.report import LoadReport, best_load
 from slm.bench.report import SHOWN, System
 from slm.records import Record
 
-Kind = Literal["latency", "rate", "volume"]
+Kind = Literal["latency", "rate", "volume", "cascade"]
 PERCENTILES = (50, 90, 95, 99)
 _VOLUMES = np.geomspace(10, 1_000_000, 201)  # answers a day
 
@@ -20,7 +21,8 @@ class Curve(Record):
     """A line of a picture.
 
     `latency`: seconds until the answer was whole, by percentile. `rate`: answers a second, by the requests sent in one.
-    `volume`: USD a day, by the answers a day that are needed.
+    `volume`: USD a day, by the answers a day that are needed. `cascade`: percent of the answers that are right, by the
+    percent of the questions that the small model sends on.
     """
 
     kind: Kind
@@ -58,6 +60,13 @@ def volume_curves(own: Sequence[tuple[System, Hosting | None]], hosted: Sequence
         if cost is not None and cost.value
     ]
     return [*mine, *theirs] if mine and theirs else []
+
+
+def cascade_curve(cascade: Cascade, name: str) -> Curve:
+    """Of a sweep of `slm cascade`."""
+    sent = tuple(100 * point.sent for point in cascade.points)
+    right = tuple(100 * (point.accuracy.value or 0.0) for point in cascade.points)
+    return Curve(kind="cascade", system=name, hosted=False, x=sent, y=right)
 
 
 def _at_percentiles(values: Quantiles) -> list[float]:

@@ -21,6 +21,7 @@ _TITLES = {
     "latency": "Time until an answer was whole, by percentile",
     "rate": "Answers a second at each rate of requests",
     "volume": "Cost a day against answers a day",
+    "cascade": "Right answers, by the share of questions that the small model sends on",
 }
 
 
@@ -64,7 +65,9 @@ def render_page(report: Report, today: date, pictures: Mapping[str, str]) -> str
     ]
     if len(questions) > 1:
         parts.append("**Not all accuracies are of the same questions**: such rows cannot be compared to the point.")
-    parts += [f"![{_TITLES[kind]}]({pictures[kind]})" for kind in (_COST, "latency", "rate") if kind in pictures]
+    parts += [
+        f"![{_TITLES[kind]}]({pictures[kind]})" for kind in (_COST, "latency", "rate", "cascade") if kind in pictures
+    ]
     if report.break_even:
         parts += ["## From which volume your own machines pay", _table(_CROSSING, map(_crossing, report.break_even))]
         parts.append("Answers a day; *for good*: above it the hosted model is never cheaper again.")
@@ -162,13 +165,15 @@ def draw_curves(figure: Any, curves: Sequence[Curve]) -> None:
         "latency": ("percentile", "seconds until the answer was whole"),
         "rate": ("requests a second", "answers a second"),
         "volume": ("answers a day", "USD a day"),
+        "cascade": ("sent on to the large model, %", "right, %"),
     }
     kind = curves[0].kind
     across, up = labels[kind]
     panel = figure.add_subplot(xlabel=across, ylabel=up)
     for number, curve in enumerate(curves):
         x = range(len(curve.x)) if kind == "latency" else curve.x
-        line, mark = ("--" if curve.hosted else "-"), ("" if kind == "volume" else _MARKS[number % len(_MARKS)])
+        line = "--" if curve.hosted else "-"
+        mark = "" if kind in ("volume", "cascade") else _MARKS[number % len(_MARKS)]
         panel.plot(x, curve.y, linestyle=line, marker=mark, color=_COLORS[number % len(_COLORS)], label=curve.system)
     if kind == "latency":
         panel.set_xticks(range(len(PERCENTILES)), [f"p{percentile}" for percentile in PERCENTILES])

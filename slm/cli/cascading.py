@@ -87,13 +87,14 @@ def _answered(small: tuple[RunFolder, Result], large: tuple[RunFolder, Result], 
     found = []
     for name in judged.keys() & judged_too.keys():
         one, other = answers.get(name), others.get(name)
-        tokens = one.completion_tokens if one else None
+        # Of several candidates all tokens are counted; that of the one which was given is about their mean.
+        tokens = (one.completion_tokens or 0) / max(1, len(one.candidates)) if one else 0
         found.append(
             Answered(
                 id=name,
                 small_right=bool(judged[name].correct),
                 large_right=bool(judged_too[name].correct),
-                confidence=one.logprob / max(1, tokens or 0) if one and one.logprob is not None else None,
+                confidence=one.logprob / max(1, tokens) if one and one.logprob is not None else None,
                 small_s=one.total_s if one else None,
                 large_s=other.total_s if other else None,
             )

@@ -16,6 +16,7 @@ from slm.errors import InputError
 
 if TYPE_CHECKING:
     from slm.bench import Hosting, Latency, Price, Report, Span, System, Tokens
+    from slm.bench.cascade import Cascade
     from slm.bench.load import Figures
     from slm.train.plan.hardware import Device
 
@@ -60,6 +61,9 @@ Volume = Annotated[float | None, typer.Option(min=1, help="Answers a day that yo
 PageFile = Annotated[
     Path | None, typer.Option(metavar="FILE.md", help="Also write a page to pass on, with a picture and all figures.")
 ]
+CascadeFile = Annotated[
+    Path | None, typer.Option("--cascade", metavar="FILE", help="Show on the page what `slm cascade --json` wrote.")
+]
 PublishCost = Annotated[
     bool, typer.Option("--publish", help="Also put the cost of right answers into these results, for the leaderboard.")
 ]
@@ -86,6 +90,7 @@ def cost(
     volume: Volume = None,
     results: Results = Path("eval/results"),
     page: PageFile = None,
+    cascade: CascadeFile = None,
     publish: PublishCost = False,
     as_json: Json = False,
 ) -> None:
@@ -129,8 +134,10 @@ def cost(
         print(f"warning: {warning}", file=sys.stderr)
     systems = (*(system for system, _ in mine), *theirs)
     report = Report(systems=systems, break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
+    if page is None and cascade is not None:
+        raise InputError("there is no page to show it on", where=f"--cascade {cascade}", hint="--page FILE.md")
     if page is not None:
-        for file in _write_page(report, mine, throughput or [], page, today):
+        for file in _write_page(report, mine, throughput or [], page, today, cascade):
             print(f"wrote {file}", file=sys.stderr)
     if publish:
         of_own = f"${served.usd_per_hour:g} an hour, {utilisation:.0%} used" if served and utilisation else ""
@@ -143,16 +150,33 @@ def cost(
 
 
 def _write_page(
-    report: Report, own: list[tuple[System, Hosting | None]], throughput: list[str], page: Path, today: date
-) -> list[Path]:
-    from slm.bench.curves import load_curves, volume_curves
+    report: Report, own: list[tuple[System, Hosting | None]], throughput: list[str], page: Path, today: date,
+    cascade: Path | None,
+) -> list[Path]:  # fmt: skip
+    from slm.bench.curves import cascade_curve, load_curves, volume_curves
     from slm.bench.load import read_report
     from slm.bench.page import Page, write_page
 
     measured = [(system, flow) for (system, _), flow in zip(own, throughput, strict=False) if Path(flow).is_file()]
     curves = [curve for system, flow in measured for curve in load_curves(system, read_report(Path(flow)))]
     curves += volume_curves(own, [system for system in report.systems if system.hosted])
+    if cascade is not None:
+        curves.append(cascade_curve(_read_cascade(cascade), cascade.stem))
     return write_page(Page(report=report, curves=tuple(curves)), page, today)
+
+
+def _read_cascade(file: Path) -> Cascade:
+    from pydantic import TypeAdapter, ValidationError
+
+    from slm.bench.cascade import Cascade
+
+    try:
+        (found,) = TypeAdapter(tuple[Cascade]).validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        expected = "what slm cascade SMALL LARGE SUITE --json prints"
+        raise InputError(f"no cascade: {reason}", where=str(file), expected=expected) from None
+    return found
 
 
 def _split(hosted: str) -> tuple[str, str | None]:

@@ -62,6 +62,21 @@ def test_the_unsure_answer_goes_on(runs, capsys):
     assert "3 questions were judged for both; 1 only for one of them" in printed.err
 
 
+def test_its_curve_is_shown_on_the_page(runs, capsys, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    app(["cascade", "small", "large", SUITE, "--large-usd", "30", *runs, "--json"], standalone_mode=False)
+    (tmp_path / "ours.json").write_text(capsys.readouterr().out)
+    cost = ["cost", "--hosted", "m", "--price", "m=1,2", "--input-tokens", "9", "--output-tokens", "9"]
+    monkeypatch.chdir(tmp_path)
+    app([*cost, "--page", "page.md", "--cascade", "ours.json"], standalone_mode=False)
+    assert "](page-cascade.svg)" in (tmp_path / "page.md").read_text()
+    (curve,) = json.loads((tmp_path / "page.json").read_text())["curves"]
+    assert (curve["system"], curve["x"][-1], curve["y"][-1]) == ("ours", 100, 100)
+    for wrong in (["--cascade", "ours.json"], ["--page", "page.md", "--cascade", "page.json"]):
+        with pytest.raises(InputError):
+            app([*cost, *wrong], standalone_mode=False)
+
+
 def test_on_a_terminal_it_is_a_table(runs, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
