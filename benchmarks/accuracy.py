@@ -1,13 +1,14 @@
 """What each step of decoding is worth on one tuned checkpoint: the same questions, each step switched on in turn.
 
-python benchmarks/accuracy.py RUN [--suite spider:dev] [--limit N] [--candidates 5] [--out FILE] [--json]
+python benchmarks/accuracy.py RUN [--suite spider:dev | --held-out] [--limit N] [--candidates 5] [--out FILE] [--json]
 
-Steps: `free` is greedy decoding; `constrained` keeps it within SQL and the schema; `best of N` draws N answers, each
-constrained, and gives the one whose executed result most agree with; `free best of N` does so without the constraint
-(--steps names others to take). Printed are right answers with their interval, the difference to `free` with its paired
-95 % interval and p (McNemar's exact test), answers that SQLite does not execute, answers cut off, and what an answer
-took. Errors by kind, by difficulty and by size of schema are in the JSON. Answers that the run has already are not made
-again. Nothing is chosen by these questions: first comes what the run was trained on, and what was held out of that.
+Steps: `free` is greedy decoding; `constrained` keeps it within SQL and the schema; `candidates` also draws up to N - 1
+more answers where the greedy one gives no rows, and chooses by what they give; `free-candidates` does so without the
+constraint (--steps names which to take). Printed are right answers with their interval, the difference to `free` with
+its paired 95 % interval and p (McNemar's exact test), answers that SQLite does not execute, answers cut off, and what
+an answer took. Errors by kind, by difficulty and by size of schema are in the JSON. Answers that the run has already
+are not made again. Nothing is chosen by these questions: first comes what the run was trained on, and what was held out
+of that. `--held-out` asks those instead, about databases of train that the run has not seen: decoding is tuned by them.
 """
 
 import argparse
@@ -15,17 +16,21 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from slm import provenance
 from slm.cli.subjects import choose_subject, score
 from slm.data import Dataset, load_dataset
+from slm.data.holdout import hold_out
 from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
 from slm.files import read_records, write_json
 from slm.generate import read_predictions
+from slm.recipe import load_recipe
 from slm.records import Result, Verdict
 from slm.sql import read_schema
+from slm.train.job import training_data
 
 # Reasons for which SQLite gives no result at all.
 FAILS = {
@@ -44,13 +49,13 @@ _SIZES = {"up to 20": 20, "21 to 40": 40, "more than 40": 10**9}  # columns of a
 def main() -> int:
     """Measure and print; returns the exit code."""
     options = _options()
-    dataset = load_dataset(options.suite, limit=options.limit)
+    dataset = held_out(options.run) if options.held_out else load_dataset(options.suite, limit=options.limit)
     card = json.loads((options.run / "card.json").read_text())
     origin = {key: card[key] for key in ("run", "data_name", "examples", "held_out_examples", "parameters")}
-    report: dict[str, Any] = {"trained": origin, "suite": options.suite, "limit": options.limit}
+    report: dict[str, Any] = {"trained": origin, "suite": dataset.name, "limit": options.limit}
     report |= {"code": provenance.code_state(), "machine": provenance.machine(), "steps": []}
     print(f"trained on {origin['examples']} examples of {origin['data_name']}, {origin['held_out_examples']} held out; "
-          f"scored on {options.suite}", file=sys.stderr)  # fmt: skip
+          f"scored on {dataset.name}", file=sys.stderr)  # fmt: skip
     first: list[Verdict] = []
     for name, constrain, candidates in _steps(options.candidates, options.steps):
         subject = choose_subject(
@@ -74,14 +79,22 @@ def main() -> int:
     return 0
 
 
+def held_out(run: Path) -> Dataset:
+    """The questions that a run held out of its training."""
+    recipe = load_recipe(str(run / "recipe.yaml"))
+    whole = training_data(recipe)
+    _, examples = hold_out(whole, recipe.watch.examples, recipe.data.seed)
+    return replace(whole, name=f"{whole.name}, held out", examples=examples)
+
+
 def _steps(count: int, names: Sequence[str]) -> list[tuple[str, bool, int]]:
     steps = {
         "free": (False, 1),
         "constrained": (True, 1),
-        "free-best": (False, count),
-        "best": (True, count),
+        "free-candidates": (False, count),
+        "candidates": (True, count),
     }
-    return [(name.replace("best", f"best of {count}").replace("-", " "), *steps[name]) for name in names]
+    return [(name, *steps[name]) for name in names]
 
 
 def _row(
@@ -135,9 +148,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--suite", default="spider:dev")
+    parser.add_argument("--held-out", action="store_true", help="the run's held-out questions instead")
     parser.add_argument("--limit", type=int, help="only this many questions (all)")
     parser.add_argument("--candidates", type=int, default=5)
-    parser.add_argument("--steps", default="free,constrained,best", help="of free, constrained, free-best and best")
+    parser.add_argument("--steps", default="free,constrained,candidates", help="of these and free-candidates")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the report as JSON")
     parser.add_argument("--json", action="store_true", help="JSON, as it is when piped")
     options = parser.parse_args()

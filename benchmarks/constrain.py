@@ -4,11 +4,11 @@
     python benchmarks/constrain.py walks spider:dev --databases 20 --walks 50
     python benchmarks/constrain.py overhead roastery:test --model smollm2-135m
 
-`coverage`: share of the golds that the grammar accepts and of which every prefix is viable; the others by id, with the
-place where they were refused, and whether SQLite prepares them. `walks`: random queries that the grammar and the scope
-let through, made of words and bytes; each must parse with sqlglot and prepare in SQLite. `overhead`: what a token of an
-answer costs while the likeliest token may come (golds, token by token), and what it costs to ask for all that may come.
-Each suite ends with one line of JSON.
+`coverage`: share of the golds, in their canonical form, that the grammar accepts and of which every prefix is viable;
+the others by id, with the place where they were refused, and whether SQLite prepares them. `walks`: random queries that
+the grammar and the scope let through, made of words and bytes; each must parse with sqlglot and prepare in SQLite.
+`overhead`: what a token of an answer costs while the likeliest token may come (golds, token by token), and what it
+costs to ask for all that may come. Each suite ends with one line of JSON.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from slm.generate.constrain.scope import SchemaScope
 from slm.generate.constrain.words import AGGREGATES, FOLLOWERS, FUNCTIONS
 from slm.models import pull_model
 from slm.models.load import load_tokenizer
-from slm.sql import Schema, one_line, read_schema
+from slm.sql import Schema, canonical, read_schema
 from slm.sql.schema import quoted
 from slm.tasks import Renderer, TextToSql
 
@@ -73,8 +73,9 @@ def _late(token: int, piece: bytes) -> float:
 class Database:
     """What is needed to check and to make queries on one database."""
 
-    def __init__(self, path: Path, *, double_quoted_text: bool) -> None:
-        schema: Schema = read_schema(path)
+    def __init__(self, path: Path) -> None:
+        self.schema: Schema = read_schema(path)
+        schema = self.schema
         names = [name for table in schema.tables for name in (table.name, *(column.name for column in table.columns))]
         vocabulary = _Bytes(
             [*(quoted(name) for name in names), *FOLLOWERS, *FUNCTIONS, *AGGREGATES, "distinct", "T1.", "T2."]
@@ -82,12 +83,12 @@ class Database:
         self.tokens = vocabulary.tokens
         self.late = np.array([_late(token, piece) for token, piece in enumerate(vocabulary.tokens)])
         tokenizer = LLTokenizer(TokenizerWrapper(vocabulary))
-        grammar = LLMatcher.grammar_from_lark(sql_grammar(schema, double_quoted_text=double_quoted_text))
+        grammar = LLMatcher.grammar_from_lark(sql_grammar(schema))
         self._matcher = LLMatcher(tokenizer, grammar)
-        self.scope = SchemaScope(schema, double_quoted_text=double_quoted_text)
+        self.scope = SchemaScope(schema)
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         for kind in (apsw.SQLITE_DBCONFIG_DQS_DML, apsw.SQLITE_DBCONFIG_DQS_DDL):
-            self._connection.config(kind, int(double_quoted_text))
+            self._connection.config(kind, 0)
 
     def matcher(self) -> LLMatcher:
         """A fresh one."""
@@ -117,9 +118,8 @@ def refused(database: Database, sql: str) -> tuple[str | None, int]:
 
 def databases(dataset: Dataset) -> dict[str, Database]:
     """Each database of a data set that is there."""
-    texts = dataset.double_quoted_text
     used = sorted({example.context_id for example in dataset.available})
-    return {name: Database(dataset.contexts[name], double_quoted_text=texts) for name in used}
+    return {name: Database(dataset.contexts[name]) for name in used}
 
 
 def coverage(ref: str) -> dict[str, object]:
@@ -128,11 +128,12 @@ def coverage(ref: str) -> dict[str, object]:
     known = databases(dataset)
     began, checks, outside, failing = time.perf_counter(), 0, 0, 0
     for example in dataset.available:
-        sql = one_line(example.targets[0])
-        where, made = refused(known[example.context_id], sql)
+        database = known[example.context_id]
+        sql = canonical(example.targets[0], database.schema)
+        where, made = refused(database, sql)
         checks += made
         if where is not None:
-            trouble = known[example.context_id].trouble(sql)
+            trouble = database.trouble(sql)
             failing += trouble is not None
             outside += trouble is None
             print(f"{example.id}: {where}" + (f"\n    SQLite refuses it, too: {trouble}" if trouble else ""))
@@ -202,8 +203,8 @@ def overhead(ref: str, *, model: str) -> dict[str, object]:
     """Milliseconds a token, and a mask of all tokens."""
     dataset = load_dataset(ref)
     renderer, task = Renderer(load_tokenizer(pull_model(model))), TextToSql(dataset.contexts)
-    texts, schemas = dataset.double_quoted_text, task.schemas(dataset.available)
-    constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, schemas, double_quoted_text=texts)
+    schemas = task.schemas(dataset.available)
+    constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, schemas)
     accepting, masking, tokens = 0.0, 0.0, 0
     for context in schemas:  # not timed: made once for each database
         constraint.chooser(context)

@@ -74,12 +74,7 @@ def _local(run: Path, dataset: Dataset, kind: type[SqlConstraint]) -> dict[str, 
         pull_model(subject.model.name), subject.model, subject.task, subject.generate, adapter=subject.adapter
     )
     task, renderer = TextToSql(dataset.contexts), backend.renderer
-    backend.constraint = kind(
-        renderer.tokenizer,
-        renderer.end_id,
-        task.schemas(dataset.available),
-        double_quoted_text=dataset.double_quoted_text,
-    )
+    backend.constraint = kind(renderer.tokenizer, renderer.end_id, task.schemas(dataset.available))
     requests = [(example.id, task.prompt(example)) for example in dataset.available]
     return {answer.example_id: answer for answer in backend.generate(requests)}
 

@@ -35,9 +35,9 @@ class Example(Record):
 class Generation(Record):
     """What a model answered to one example, and what that took.
 
-    `candidates` are all answers that `text` was chosen from, the greedy one first; tokens and seconds are then theirs
-    together, and `logprob` that of `text`. `total_s` is wall time attributed to this answer: each step's time is
-    divided among its questions by the tokens computed for them.
+    `candidates` are the answers that `text` was chosen from, if several, the greedy one first; tokens and seconds are
+    then theirs together, and `logprob` that of `text`. `total_s` is wall time attributed to this answer: each step's
+    time is divided among its questions by the tokens computed for them.
     """
 
     example_id: str
@@ -132,7 +132,7 @@ class Result(Record):
     """One evaluation: the figures, and everything needed to trace them.
 
     `constrained`: whether the model's answers were kept within SQL and the schema while they were made. `candidates`:
-    how many were drawn for a question, of which the one was given whose executed result most agree with.
+    how many answers to a question there were at most; more than the greedy one where that gave no rows.
 
     `accuracy` is over all that could be judged; `undetermined` of them (two empty results) count as not right. With
     further `instances`, `accuracy` is what holds on them too, `accuracy_shipped` and `undetermined_shipped` what the

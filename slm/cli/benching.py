@@ -255,7 +255,7 @@ def _grammars(dataset: Dataset) -> Callable[[Prompt], str]:
 
     @cache
     def grammar(context: str) -> str:
-        return sql_grammar(schemas[context], double_quoted_text=dataset.double_quoted_text)
+        return sql_grammar(schemas[context])
 
     return lambda prompt: grammar(prompt.context)
 

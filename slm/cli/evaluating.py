@@ -28,7 +28,7 @@ Candidates = Annotated[
     typer.Option(
         min=1,
         max=64,
-        help="Answers drawn for each question, of which the one is given whose executed result most agree with.",
+        help="Answers to a question at most: more are drawn where the greedy one gives no rows.",
     ),
 ]
 Databases = Annotated[Path | None, typer.Option(help="Folder of the databases, where it is not the suite's own.")]

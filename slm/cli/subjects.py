@@ -48,7 +48,7 @@ class Subject:
         if self.generate.constrain:
             settings.append(f"constrained {CONSTRAINT}")
         if self.generate.candidates > 1:
-            settings.append(f"{self.generate.candidates} candidates")
+            settings.append(f"up to {self.generate.candidates} candidates")
         return self.run.predictions(f"{dataset.name}-{digest(settings)[:8]}")
 
 
@@ -128,15 +128,15 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
     if subject.generate.constrain:
         from slm.generate.constrain.chooser import SqlConstraint
 
-        schemas, texts = task.schemas(dataset.available), dataset.double_quoted_text
         renderer = backend.renderer
-        backend.constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, schemas, double_quoted_text=texts)
+        # Texts are in single quotes, as in all targets, also where a suite's golds have others.
+        backend.constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, task.schemas(dataset.available))
     answering: Backend = backend
     if (count := subject.generate.candidates) > 1:
-        from slm.generate.candidates import Agreement
+        from slm.generate.candidates import Candidates
 
         databases = {example.id: dataset.contexts[example.context_id] for example in dataset.available}
-        answering = Agreement(backend, count, databases, double_quoted_text=dataset.double_quoted_text)
+        answering = Candidates(backend, count, databases, double_quoted_text=dataset.double_quoted_text)
     return generate_all(answering, task, dataset, out)
 
 
@@ -227,7 +227,7 @@ def _counted(answers: Mapping[str, Generation], model: str) -> dict[str, Generat
 def publish_result(result: Result, results: Path, *, name: str | None) -> Path:
     """Copy a result to where the leaderboard is made from; one file for each name, the newest counts."""
     stem = re.sub(r"-[0-9a-f]{8}$", "", result.run) + ("-constrained" if result.constrained else "")
-    stem += f"-best-of-{result.candidates}" if result.candidates > 1 else ""
+    stem += f"-{result.candidates}-candidates" if result.candidates > 1 else ""
     stem = file_safe(name) if name else stem
     path = results / file_safe(result.suite) / f"{stem}.json"
     write_json(path, result)

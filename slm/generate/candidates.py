@@ -1,7 +1,8 @@
-"""Several answers to a question, and the one of them that is given: the one whose result most of them agree with.
+"""More answers to a question whose greedy answer gives nothing, and the one of them that is given.
 
-Answers that do not run are dropped, and the others vote with what they give when they are executed (self-consistency,
-Wang et al. 2022, arXiv:2203.11171, with results in place of answers). The gold is never looked at.
+An answer that does not run, or gives no rows, is rarely right. Only then further ones are drawn, and those that run
+vote with what they give when they are executed (self-consistency, Wang et al. 2022, arXiv:2203.11171, with results in
+place of answers). The gold is never looked at.
 """
 
 from collections import Counter
@@ -14,36 +15,50 @@ from slm.sql import Judge, Pair, extract_sql
 
 # A query that takes longer is not given.
 _LONGEST_S = 5.0
-_AGREE = {"correct", "gold_ambiguous", "both_empty"}
+_ROWS, _EMPTY = {"correct", "gold_ambiguous"}, "both_empty"
 
 
 class Sampler(Protocol):
     """A backend that draws."""
 
-    def draw(self, requests: Sequence[tuple[str, Prompt]], candidates: int) -> Iterator[tuple[int, Generation]]:
-        """So many answers to each request, each with its number, in any order; 0 is the greedy one."""
+    def draw(self, requests: Sequence[tuple[str, Prompt]], numbers: Sequence[int]) -> Iterator[tuple[int, Generation]]:
+        """The candidates of these numbers for each request, in any order; 0 is the greedy one."""
         ...
 
 
-class Agreement:
-    """A backend that asks a sampler for `candidates` answers to each question and gives one of them."""
+class Candidates:
+    """A backend that asks a sampler for up to `most` answers to a question and gives one of them."""
 
     def __init__(
-        self, sampler: Sampler, candidates: int, databases: Mapping[str, Path], *, double_quoted_text: bool = False
+        self, sampler: Sampler, most: int, databases: Mapping[str, Path], *, double_quoted_text: bool = False
     ) -> None:
         """`databases` by example id; `double_quoted_text`: whether "x" may be a text where no column is called x."""
-        self._sampler, self._count = sampler, candidates
+        self._sampler, self._most = sampler, most
         self._databases, self._double_quoted_text = databases, double_quoted_text
 
     def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
-        """One answer to each request, with all its candidates; their tokens and seconds are added up."""
-        drawn: dict[str, dict[int, Generation]] = {}
+        """One answer to each request. Where there are several candidates, it has their tokens and seconds together."""
+        drawn: dict[str, list[Generation]] = {}
         with Judge(timeout_s=_LONGEST_S, workers=1) as judge:
-            for number, generation in self._sampler.draw(requests, self._count):
-                of_question = drawn.setdefault(generation.example_id, {})
+            for _, greedy in self._sampler.draw(requests, [0]):
+                if self._gives_rows(judge, greedy):
+                    yield greedy
+                else:
+                    drawn[greedy.example_id] = [greedy]
+            again = [(name, prompt) for name, prompt in requests if name in drawn]
+            further: dict[str, dict[int, Generation]] = {name: {} for name in drawn}
+            for number, generation in self._sampler.draw(again, range(1, self._most)):
+                of_question = further[generation.example_id]
                 of_question[number] = generation
-                if len(of_question) == self._count:
-                    yield self._given(judge, [of_question[number] for number in range(self._count)])
+                if len(of_question) == self._most - 1:
+                    in_order = [of_question[number] for number in range(1, self._most)]
+                    yield self._given(judge, [*drawn[generation.example_id], *in_order])
+
+    def _gives_rows(self, judge: Judge, answer: Generation) -> bool:
+        query = extract_sql(answer.text)
+        database = self._databases[answer.example_id]
+        pair = Pair("", (query,), query, database, double_quoted_text=self._double_quoted_text)
+        return bool(query) and next(judge.judge([pair])).reason in _ROWS
 
     def _given(self, judge: Judge, drawn: Sequence[Generation]) -> Generation:
         texts = [generation.text for generation in drawn]
@@ -57,7 +72,7 @@ class Agreement:
 
 
 def agreed(judge: Judge, database: Path, texts: Sequence[str], *, double_quoted_text: bool = False) -> int:
-    """The index of the first answer with which most agree; 0 if none of them runs."""
+    """The index of the first of those with rows with which most agree, else of those without; 0 if none runs."""
     queries = [extract_sql(text) for text in texts]
     counts = Counter(queries)
     pairs = [
@@ -66,11 +81,14 @@ def agreed(judge: Judge, database: Path, texts: Sequence[str], *, double_quoted_
         for right, other in enumerate(counts)
         if left <= right and one
     ]
-    votes = Counter[str]()
+    votes, rows = Counter[str](), set[str]()
     for pair, verdict in zip(pairs, judge.judge(pairs), strict=True):
+        (one,), other = pair.gold, pair.prediction
         # A query that does not run does not agree with itself either.
-        if verdict.reason in _AGREE:
-            votes[pair.gold[0]] += counts[pair.prediction]
-            if pair.gold[0] != pair.prediction:
-                votes[pair.prediction] += counts[pair.gold[0]]
-    return max(range(len(queries)), key=lambda index: (votes[queries[index]], -index))
+        if verdict.reason in _ROWS or verdict.reason == _EMPTY:
+            votes[one] += counts[other]
+            if one != other:
+                votes[other] += counts[one]
+            elif verdict.reason in _ROWS:
+                rows.add(one)
+    return max(range(len(queries)), key=lambda at: (queries[at] in rows, votes[queries[at]], -at))

@@ -117,7 +117,7 @@ def _row(
         result.model,
         {True: "tuned", False: "untuned", None: _UNKNOWN}[result.tuned]
         + (", constrained" * result.constrained)
-        + (f", best of {result.candidates}" if result.candidates > 1 else ""),
+        + (f", up to {result.candidates} candidates" if result.candidates > 1 else ""),
         _size(result.parameters),
         _with_interval(rate),
         f"{rate.right} / {rate.total}",

@@ -225,8 +225,8 @@ class GenerateSection(Section):
         default=1,
         gt=0,
         le=64,
-        description="Answers drawn for each question; of several, the one is given whose executed result most of them "
-        "agree with, at so many times the cost; local generation only.",
+        description="Answers to a question at most. Where the greedy one does not run or gives no rows, others are "
+        "drawn, and the one is given whose executed result most of them agree with; local generation only.",
     )
 
 

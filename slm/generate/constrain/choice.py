@@ -19,6 +19,10 @@ class Chooser(Protocol):
         """Take the first of these allowed tokens that may be next, the very first if none may; end if there is none."""
         ...
 
+    def whole(self) -> int:
+        """How many of the tokens so far make the longest beginning that is an answer by itself; 0: none does."""
+        ...
+
 
 class Constraint(Protocol):
     """Knows what answers about a context may be."""

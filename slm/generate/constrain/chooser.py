@@ -56,6 +56,9 @@ class SqlChooser:
         self._decode = decode
         self._end_id = end_id
         self._text = b""
+        # (tokens, bytes) after which the grammar would have let the answer end.
+        self._ends: list[tuple[int, int]] = []
+        self._taken = 0
         # Once no token kept the scope, there is nothing left to keep.
         self._lost = False
 
@@ -84,6 +87,13 @@ class SqlChooser:
         self._take(token)
         return token
 
+    def whole(self) -> int:
+        """How many of the tokens so far make the longest beginning that is a query by itself; 0: none does."""
+        for tokens, size in reversed(self._ends):
+            if self._viable(self._shown(self._text[:size]), finished=True):
+                return tokens
+        return 0
+
     def _begins_well(self, token: int, known: dict[bytes, bool]) -> bool:
         """As `_keeps`, but what begins as something that was refused is refused at once; `known` is of this step."""
         if token == self._end_id or self._lost:
@@ -106,8 +116,11 @@ class SqlChooser:
 
     def _take(self, token: int) -> None:
         self._matcher.consume_token(token)
+        self._taken += 1
         if token != self._end_id:
             self._text += self._decode([token])
+            if self._matcher.is_accepting():
+                self._ends.append((self._taken, len(self._text)))
 
     @staticmethod
     def _shown(text: bytes) -> str:

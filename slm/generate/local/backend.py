@@ -38,7 +38,8 @@ class LocalBackend:
     ) -> None:
         """`model` may be in training: `generate` leaves it as it was. Raises ModelError for an unknown architecture.
 
-        With a `constraint` an answer's next token is the likeliest one that it lets through.
+        With a `constraint` an answer's next token is the likeliest one that it lets through, and an answer that is cut
+        off is cut back to its longest beginning that is an answer by itself.
         """
         self.model = known_model(model)
         self.renderer = renderer
@@ -49,11 +50,11 @@ class LocalBackend:
 
     def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
         """The greedy answer to each prompt, as `draw` says."""
-        return (generation for _, generation in self.draw(requests, 1))
+        return (generation for _, generation in self.draw(requests, [0]))
 
     @torch.no_grad()  # not inference mode: what a layer keeps from here would be of no use in training
-    def draw(self, requests: Sequence[tuple[str, Prompt]], candidates: int) -> Iterator[tuple[int, Generation]]:
-        """So many answers to each prompt, each with its number: 0 is the greedy one, the others are drawn.
+    def draw(self, requests: Sequence[tuple[str, Prompt]], numbers: Sequence[int]) -> Iterator[tuple[int, Generation]]:
+        """The answers of these numbers to each prompt: 0 is the greedy one, each other one is drawn.
 
         Answers come as they are done, in any order.
 
@@ -68,7 +69,7 @@ class LocalBackend:
         Whenever it gives an answer, and after its end, the model is as it was before: modes, attention implementation,
         gradient flags. Its weights must not change before the end, because contexts are kept.
         """
-        questions, too_long = self._questions(requests, candidates)
+        questions, too_long = self._questions(requests, numbers)
         yield from too_long
         queue = Queue(questions, min(self.batch_size, len(questions)))
         decoder = Decoder(self.model, self.renderer.end_id, queue)
@@ -79,7 +80,7 @@ class LocalBackend:
             yield from ((question.candidate, self._finish(question)) for question in done)
 
     def _questions(
-        self, requests: Sequence[tuple[str, Prompt]], candidates: int
+        self, requests: Sequence[tuple[str, Prompt]], numbers: Sequence[int]
     ) -> tuple[list[Question], list[tuple[int, Generation]]]:
         contexts: dict[tuple[int, ...], ContextCache] = {}
         questions: list[Question] = []
@@ -91,11 +92,11 @@ class LocalBackend:
                 error = f"the prompt has {len(rendered.ids)} tokens, and the model takes {self.longest} with the answer"
                 tokens = len(rendered.ids)
                 none = Generation(example_id=example_id, text="", prompt_tokens=tokens, error=error)
-                too_long.extend((number, none) for number in range(candidates))
+                too_long.extend((number, none) for number in numbers)
                 continue
             key = rendered.context_ids
             context = contexts.setdefault(key, ContextCache(len(key)))
-            for number in range(candidates):
+            for number in numbers:
                 chooser = self.constraint.chooser(prompt.context) if self.constraint else None
                 drawn = Draw(int(digest([example_id, number])[:8], 16)) if number else None
                 most = min(self.max_new_tokens, room)
@@ -104,6 +105,9 @@ class LocalBackend:
 
     def _finish(self, question: Question) -> Generation:
         ids = question.ids[:-1] if question.ended else question.ids
+        if question.chooser and not question.ended:
+            # Cut off, it would not run; what it was before it went astray may.
+            ids = ids[: question.chooser.whole() or len(ids)]
         return Generation(
             example_id=question.example_id,
             text=self.renderer.decode(ids),

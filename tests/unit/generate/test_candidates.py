@@ -3,7 +3,7 @@
 import apsw
 import pytest
 
-from slm.generate.candidates import Agreement, agreed
+from slm.generate.candidates import Candidates, agreed
 from slm.records import Generation, Prompt
 from slm.sql import Judge
 
@@ -11,6 +11,7 @@ RIGHT = "SELECT name FROM city WHERE people > 5"
 SAME = "SELECT name FROM city WHERE people >= 6"
 OTHER = "SELECT name FROM city"
 BROKEN = "SELECT town FROM city"
+NOTHING = "SELECT name FROM city WHERE people > 99"
 
 
 @pytest.fixture
@@ -40,6 +41,8 @@ def judge():
         ([BROKEN, "no query"], 0),
         ([OTHER, RIGHT], 0),  # the greedy answer, where nothing speaks for another
         (["", OTHER], 1),
+        ([NOTHING, NOTHING, OTHER], 2),  # rows are more than none
+        ([BROKEN, NOTHING], 1),
         (["DELETE FROM city", OTHER], 1),
     ],
 )
@@ -52,19 +55,28 @@ class Sampler:
 
     def __init__(self, texts):
         self.texts = texts
+        self.drawn = []
 
-    def draw(self, requests, candidates):
-        for number in reversed(range(candidates)):
+    def draw(self, requests, numbers):
+        for number in reversed(numbers):
             for name, _ in requests:
+                self.drawn.append((name, number))
                 text = self.texts[name][number]
                 yield number, Generation(example_id=name, text=text, completion_tokens=4, total_s=0.5, prompt_tokens=9)
 
 
-def test_what_is_given_has_all_candidates_and_what_they_took(database):
-    texts = {"a": [OTHER, RIGHT, SAME], "b": [RIGHT, BROKEN, BROKEN]}
-    backend = Agreement(Sampler(texts), 3, {"a": database, "b": database})
+def test_more_are_drawn_only_where_the_greedy_answer_gives_nothing(database):
+    texts = {"fine": [OTHER, RIGHT, SAME], "broken": [BROKEN, RIGHT, SAME], "empty": [NOTHING, NOTHING, OTHER]}
+    sampler = Sampler(texts)
     requests = [(name, Prompt(context="", question=name)) for name in texts]
-    given = {answer.example_id: answer for answer in backend.generate(requests)}
-    assert {name: answer.text for name, answer in given.items()} == {"a": RIGHT, "b": RIGHT}
-    assert given["a"].candidates == tuple(texts["a"])
-    assert (given["a"].completion_tokens, given["a"].total_s, given["a"].prompt_tokens) == (12, 1.5, 27)
+    given = {
+        answer.example_id: answer
+        for answer in Candidates(sampler, 3, dict.fromkeys(texts, database)).generate(requests)
+    }
+    assert {name: answer.text for name, answer in given.items()} == {"fine": OTHER, "broken": RIGHT, "empty": OTHER}
+    assert given["fine"].candidates == ()
+    assert given["broken"].candidates == tuple(texts["broken"])
+    assert (given["broken"].completion_tokens, given["broken"].total_s, given["broken"].prompt_tokens) == (12, 1.5, 27)
+    assert sorted(sampler.drawn) == sorted(
+        [*((name, 0) for name in texts), *((n, c) for n in ("broken", "empty") for c in (1, 2))]
+    )
