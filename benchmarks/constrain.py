@@ -35,7 +35,7 @@ from slm.sql.schema import quoted
 from slm.tasks import Renderer, TextToSql
 
 _END = 256
-_LONGEST = 120
+_LONGEST = 100
 _DEAD_END = " (nothing may follow)"
 # What is never the end of a query.
 _WIDENING = {*(bytes([character]) for character in b"(,+-*/%|<>=!0123456789")} | {

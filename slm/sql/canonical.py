@@ -16,6 +16,7 @@ _KEYWORDS = frozenset([
     "not", "null", "offset", "on", "or", "order", "outer", "select", "then", "union", "using", "when", "where",
     "with",
 ])  # fmt: skip
+_QUERY = frozenset(["select", "with", "values", "("])
 _AGGREGATES = frozenset(["count", "sum", "avg", "min", "max"])
 _NUMBERED = re.compile(r"t\d+", re.IGNORECASE)
 _TEXT_FOLLOWS = frozenset(["=", "!=", "<", ">", "<=", ">=", "LIKE", "IN", "BETWEEN", "AND", "(", ","])
@@ -24,11 +25,13 @@ _TEXT_FOLLOWS = frozenset(["=", "!=", "<", ">", "<=", ">=", "LIKE", "IN", "BETWE
 def canonical(sql: str, schema: Schema) -> str:
     """`sql` on one line: keywords and aggregates in upper case, names spelled as in `schema`, texts in single quotes.
 
-    There is one way of spacing and no closing semicolon. What cannot be tokenized is only put on one line.
+    There is one way of spacing and no closing semicolon. What is no query is only put on one line.
     """
     try:
         tokens = tokenize(sql, read="sqlite")
     except SqlglotError:
+        return one_line(sql)
+    if not tokens or tokens[0].text.lower() not in _QUERY:  # no query: nobody knows what spaces mean in it
         return one_line(sql)
     while tokens and tokens[-1].token_type is TokenType.SEMICOLON:
         tokens.pop()

@@ -34,6 +34,7 @@ def schema():
         ("SELECT T1.count FROM concert AS T1", "SELECT T1.count FROM concert AS T1"),
         ("SELECT strftime('%Y', 'A  b') FROM Singer", "SELECT strftime('%Y', 'A  b') FROM Singer"),
         ("SELECT 'unclosed", "SELECT 'unclosed"),
+        ("<|im_end|><|eot|>", "<|im_end|><|eot|>"),
     ],
 )
 def test_one_form(schema, written, form):
