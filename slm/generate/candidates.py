@@ -38,21 +38,19 @@ class Candidates:
 
     def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
         """One answer to each request. Where there are several candidates, it has their tokens and seconds together."""
-        drawn: dict[str, list[Generation]] = {}
+        drawn: dict[str, dict[int, Generation]] = {}
         with Judge(timeout_s=_LONGEST_S, workers=1) as judge:
             for _, greedy in self._sampler.draw(requests, [0]):
                 if self._gives_rows(judge, greedy):
                     yield greedy
                 else:
-                    drawn[greedy.example_id] = [greedy]
+                    drawn[greedy.example_id] = {0: greedy}
             again = [(name, prompt) for name, prompt in requests if name in drawn]
-            further: dict[str, dict[int, Generation]] = {name: {} for name in drawn}
             for number, generation in self._sampler.draw(again, range(1, self._most)):
-                of_question = further[generation.example_id]
+                of_question = drawn[generation.example_id]
                 of_question[number] = generation
-                if len(of_question) == self._most - 1:
-                    in_order = [of_question[number] for number in range(1, self._most)]
-                    yield self._given(judge, [*drawn[generation.example_id], *in_order])
+                if len(of_question) == self._most:
+                    yield self._given(judge, [of_question[number] for number in range(self._most)])
 
     def _gives_rows(self, judge: Judge, answer: Generation) -> bool:
         query = extract_sql(answer.text)

@@ -19,23 +19,19 @@ _LIMITS = LLParserLimits(step_max_items=2_000_000, step_lexer_fuel=5_000_000)
 class SqlConstraint:
     """Answers are queries on the database of their context; each is prepared when it is first asked."""
 
-    def __init__(
-        self, tokenizer: Any, end_id: int, schemas: Mapping[str, Schema], *, double_quoted_text: bool = False
-    ) -> None:
+    def __init__(self, tokenizer: Any, end_id: int, schemas: Mapping[str, Schema]) -> None:
         """`tokenizer` is a transformers tokenizer, `end_id` its token that ends an answer, `schemas` go by context."""
         self._tokenizer = tokenizer
         self._end_id = end_id
         self._schemas = schemas
-        self._double_quoted_text = double_quoted_text
         self._prepared: dict[str, tuple[LLMatcher, SchemaScope]] = {}
 
     def chooser(self, context: str) -> "SqlChooser":
         """For one new answer to a prompt with this context."""
         if context not in self._prepared:
-            schema, texts = self._schemas[context], self._double_quoted_text
-            grammar = LLMatcher.grammar_from_lark(sql_grammar(schema, double_quoted_text=texts))
-            matcher = LLMatcher(self._tokens, grammar, limits=_LIMITS)
-            self._prepared[context] = matcher, SchemaScope(schema, double_quoted_text=texts)
+            schema = self._schemas[context]
+            matcher = LLMatcher(self._tokens, LLMatcher.grammar_from_lark(sql_grammar(schema)), limits=_LIMITS)
+            self._prepared[context] = matcher, SchemaScope(schema)
         matcher, scope = self._prepared[context]
         return SqlChooser(matcher.deep_copy(), scope.viable, self._tokens.decode_bytes, self._end_id)
 
