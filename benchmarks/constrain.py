@@ -15,7 +15,9 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import apsw
@@ -174,29 +176,39 @@ def _allowed(database: Database, matcher: LLMatcher, text: bytes, dice: np.rando
 
 def walks(ref: str, *, most: int, count: int, seed: int) -> dict[str, object]:
     """Prints each query that is let through and does not run; `count` of each database are brought to their end."""
-    dice = np.random.default_rng(seed)
-    known = databases(load_dataset(ref))
-    names = sorted(known)
+    dataset = load_dataset(ref)
+    names = sorted({example.context_id for example in dataset.available})
     if len(names) > most:
-        names = dice.choice(names, most, replace=False).tolist()
-    total = {"finished": 0, "given_up": 0, "dead_ends": 0, "wrong": 0}
+        names = np.random.default_rng(seed).choice(names, most, replace=False).tolist()
+    total: Counter[str] = Counter()
     began = time.perf_counter()
-    for number, name in enumerate(names):
-        done = 0
-        while done < count:
-            sql = walk(known[name], dice)
-            if sql is None or sql.endswith(_DEAD_END):
-                total["given_up" if sql is None else "dead_ends"] += 1
-                continue
-            done += 1
-            trouble = known[name].trouble(sql) or _unparsed(sql)
-            if trouble:
-                total["wrong"] += 1
-                print(f"{name}: {trouble}\n    {sql}")
-        total["finished"] += done
-        print(f"{number + 1}/{len(names)} {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    row = {"suite": ref, "databases": len(names), **total}
-    return row | {"ms_a_query": round((time.perf_counter() - began) / max(total["finished"], 1) * 1e3, 2)}
+    with ProcessPoolExecutor() as pool:
+        jobs = {
+            pool.submit(_walks_of, dataset.contexts[name], count, [seed, at]): name for at, name in enumerate(names)
+        }
+        for number, job in enumerate(as_completed(jobs), 1):
+            found, wrong = job.result()
+            total.update(found)
+            print(*(f"{jobs[job]}: {trouble}" for trouble in wrong), sep="\n", end="\n" if wrong else "", flush=True)
+            print(
+                f"{number}/{len(names)} {jobs[job]}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True
+            )
+    return {"suite": ref, "databases": len(names), **total, "seconds": round(time.perf_counter() - began)}
+
+
+def _walks_of(path: Path, count: int, seed: list[int]) -> tuple[dict[str, int], list[str]]:
+    database, dice = Database(path), np.random.default_rng(seed)
+    found, wrong = dict.fromkeys(("finished", "given_up", "dead_ends", "wrong"), 0), []
+    while found["finished"] < count:
+        sql = walk(database, dice)
+        if sql is None or sql.endswith(_DEAD_END):
+            found["given_up" if sql is None else "dead_ends"] += 1
+            continue
+        found["finished"] += 1
+        if trouble := database.trouble(sql) or _unparsed(sql):
+            found["wrong"] += 1
+            wrong.append(f"{trouble}\n    {sql}")
+    return found, wrong
 
 
 def overhead(ref: str, *, model: str) -> dict[str, object]:

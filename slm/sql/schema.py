@@ -178,9 +178,9 @@ def affinity(declared: str) -> str:
 
 @lru_cache(maxsize=8192)
 def quoted(name: str) -> str:
-    """The name as SQL must write it: in double quotes where SQLite would not take it bare."""
+    """The name as SQL must write it: in double quotes where SQLite or sqlglot would not take it bare."""
     plain = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
-    if plain and (name.upper() not in apsw.keywords or _usable_bare(name)):
+    if plain and name.lower() != "interval" and (name.upper() not in apsw.keywords or _usable_bare(name)):
         return name
     return '"' + name.replace('"', '""') + '"'
 

@@ -6,7 +6,7 @@ from servers import completes_text, python_of, vllm
 from slm.models.load import load_tokenizer
 from smollm import make_smollm_run, smollm_base
 
-SMALL = {"limit": 10, "max_new_tokens": 12, "std": 0.1}  # an answer takes seconds
+SMALL = {"limit": 5, "max_new_tokens": 12, "std": 0.1}  # an answer takes seconds
 
 
 def test_the_adapter_is_certified_and_what_is_not_it_is_found(slm, tmp_path):

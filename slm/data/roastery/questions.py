@@ -11,7 +11,7 @@ import apsw
 from slm.data.roastery.gold import is_usable
 from slm.data.roastery.literals import SPLITS, pools_of_splits, share
 from slm.data.roastery.shape import Case, Shape, fill
-from slm.data.roastery.shapes import SEEN, UNSEEN
+from slm.data.roastery.shapes import MIXED, SEEN, UNSEEN
 
 _ATTEMPTS = 400
 
@@ -29,9 +29,10 @@ class Pair:
 
 
 def make_pairs(connection: apsw.Connection) -> dict[str, list[Pair]]:
-    """All pairs by split, shuffled; the same every time."""
+    """All pairs by split, shuffled; the same every time. `wide` has the literals of train, and more shapes."""
     pools = pools_of_splits()
-    return {split: _pairs_of_split(connection, split, pools[split]) for split in SPLITS}
+    pairs = {split: _pairs_of_split(connection, split, pools[split]) for split in SPLITS}
+    return pairs | {"wide": _wide_pairs(connection, pools["train"])}
 
 
 def _pairs_of_split(connection: apsw.Connection, split: str, pools: Pools) -> list[Pair]:
@@ -46,6 +47,18 @@ def _pairs_of_split(connection: apsw.Connection, split: str, pools: Pools) -> li
             found = _questions(connection, shape, shape.cases, pools, split)
             pairs += [Pair(question, sql, shape.name, seen=False) for question, sql in islice(found, 2)]
     Random(split).shuffle(pairs)  # noqa: S311 (data, not secrets)
+    return pairs
+
+
+def _wide_pairs(connection: apsw.Connection, pools: Pools) -> list[Pair]:
+    """Some questions of each shape in train, and of the shapes that mix their skills."""
+    pairs = []
+    for shape in SEEN + MIXED:
+        cases = shape.cases if shape.has_literals else _owned_cases(shape, "train")
+        found = _questions(connection, shape, cases, pools, "train")
+        wanted = 3 * len(cases) if shape in MIXED else 8
+        pairs += [Pair(question, sql, shape.name, seen=True) for question, sql in islice(found, wanted)]
+    Random("wide").shuffle(pairs)  # noqa: S311 (data, not secrets)
     return pairs
 
 

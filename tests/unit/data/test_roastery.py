@@ -1,5 +1,6 @@
 """The committed suite is what its generator makes, and keeps the promises that its description gives."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from sqlglot import exp
 from slm.data.roastery import build
 from slm.data.roastery.gold import MOST_ROWS, has_idle_part, has_ties
 from slm.data.roastery.literals import SPLITS, STRUCTURAL, share
-from slm.data.roastery.shapes import SEEN, UNSEEN
+from slm.data.roastery.shapes import MIXED, SEEN, UNSEEN
 from slm.files import read_json_lines
 from slm.paths import shipped
 
+FILES = (*SPLITS, "wide")
 DATABASE = "databases/roastery/roastery.sqlite"
 Line = dict[str, Any]
 
@@ -52,14 +54,23 @@ def skeleton(sql: str) -> str:
     return query.sql("sqlite")
 
 
+def disguised(sql: str) -> str:
+    """The query without its literals, and whatever its comparisons, functions and directions are."""
+    query = re.sub(r"\b(AVG|MAX|MIN|SUM|COUNT)\(", "F(", skeleton(sql))
+    return re.sub(r"<>|>=|<=|[<>=]", "=", query).replace(" DESC", "")
+
+
 @pytest.fixture(scope="module")
 def lines() -> dict[str, list[Line]]:
-    return {split: read_split(shipped("eval"), split) for split in SPLITS}
+    return {split: read_split(shipped("eval"), split) for split in FILES}
 
 
 @pytest.fixture(scope="module")
 def everything(lines: dict[str, list[Line]]) -> list[Line]:
-    return [line for split in SPLITS for line in lines[split]]
+    """Of train only what wide has not."""
+    wide = {line["question"] for line in lines["wide"]}
+    train = [line for line in lines["train"] if line["question"] not in wide]
+    return [*train, *(line for split in ("wide", "dev", "test") for line in lines[split])]
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +80,8 @@ def connection() -> apsw.Connection:
 
 def test_the_committed_files_are_what_the_generator_makes(tmp_path: Path, lines: dict[str, list[Line]]) -> None:
     counts = build(tmp_path)
-    assert counts == {split: len(lines[split]) for split in SPLITS}
-    for split in SPLITS:
+    assert counts == {split: len(lines[split]) for split in FILES}
+    for split in FILES:
         assert read_split(tmp_path, split) == lines[split], "run: python -m slm.data.roastery"
     assert dump(tmp_path / DATABASE) == dump(shipped("eval", DATABASE)), "run: python -m slm.data.roastery"
 
@@ -105,7 +116,7 @@ def test_ids_and_questions_are_unique(everything: list[Line]) -> None:
 
 
 def test_splits_share_no_literal_and_no_sql(lines: dict[str, list[Line]]) -> None:
-    for first, second in (("train", "dev"), ("train", "test"), ("dev", "test")):
+    for first, second in (("train", "dev"), ("train", "test"), ("dev", "test"), ("wide", "dev"), ("wide", "test")):
         in_first, in_second = (set().union(*(literals(line["sql"]) for line in lines[s])) for s in (first, second))
         assert in_first, first
         assert in_first.isdisjoint(in_second)
@@ -118,7 +129,7 @@ def test_every_literal_stands_in_its_question(everything: list[Line]) -> None:
 
 
 def test_unseen_shapes_are_new_queries(lines: dict[str, list[Line]]) -> None:
-    known = {skeleton(line["sql"]) for split in ("train", "dev") for line in lines[split]}
+    known = {skeleton(line["sql"]) for split in ("train", "wide", "dev") for line in lines[split]}
     in_train = {line["tags"]["shape"] for line in lines["train"]}
     for line in lines["test"]:
         if line["tags"]["seen"] == "unseen":
@@ -126,6 +137,14 @@ def test_unseen_shapes_are_new_queries(lines: dict[str, list[Line]]) -> None:
             assert line["tags"]["shape"] not in in_train, line
         else:
             assert line["tags"]["shape"] in in_train, line
+
+
+def test_what_wide_mixes_is_no_unseen_shape_in_another_guise(lines: dict[str, list[Line]]) -> None:
+    unseen = {disguised(line["sql"]) for line in lines["test"] if line["tags"]["seen"] == "unseen"}
+    assert len(unseen) == len(UNSEEN)
+    mixed = [line for line in lines["wide"] if line["tags"]["shape"] in {shape.name for shape in MIXED}]
+    assert len(mixed) > 400
+    assert unseen.isdisjoint(disguised(line["sql"]) for line in mixed)
 
 
 def test_every_gold_has_an_answer_that_only_it_gives(everything: list[Line], connection: apsw.Connection) -> None:
@@ -150,7 +169,7 @@ def test_one_question_meaning_has_one_sql(everything: list[Line]) -> None:
 
 
 def test_every_shape_has_four_wordings_of_its_own() -> None:
-    shapes = SEEN + UNSEEN
+    shapes = SEEN + MIXED + UNSEEN
     assert len({shape.name for shape in shapes}) == len(shapes)
     assert all(len(set(shape.questions)) >= 4 for shape in shapes)
 

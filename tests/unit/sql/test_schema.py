@@ -5,6 +5,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+import sqlglot
 
 from slm.errors import DataError
 from slm.sql import ForeignKey, Table, read_schema, schema_text
@@ -75,6 +76,7 @@ def test_generated_columns_can_be_asked_for(tmp_path: Path) -> None:
         "x1",
         "_a",
         "year",
+        "interval",
     ],
 )
 def test_a_quoted_name_means_the_column(name: str) -> None:
@@ -83,6 +85,8 @@ def test_a_quoted_name_means_the_column(name: str) -> None:
     connection.execute(f'CREATE TABLE t("{escaped}"); INSERT INTO t VALUES(42)')
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     assert connection.execute(f"SELECT {quoted(name)}, t.{quoted(name)} FROM t").fetchall() == [(42, 42)]
+    columns = sqlglot.parse_one(f"SELECT {quoted(name)} % 5 FROM t", read="sqlite").find_all(sqlglot.exp.Column)
+    assert [column.name for column in columns] == [name]
 
 
 @pytest.mark.parametrize("name", ["name", "year", "rank", "_a", "x1", "date", "action", "plan"])

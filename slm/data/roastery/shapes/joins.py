@@ -6,18 +6,18 @@ from slm.data.roastery.shape import Shape, cases, cross
 from slm.data.roastery.shapes.parts import BY_CITY_OR_KIND, FUNCTIONS
 
 _REVENUE = "SUM(items.bags * items.bag_price)"
-_ORDERS_CUSTOMERS = "orders JOIN customers ON orders.customer_id = customers.id"
-_ORDERS_EMPLOYEES = "orders JOIN employees ON orders.employee_id = employees.id"
-_ITEMS_COFFEES = "items JOIN coffees ON items.coffee_id = coffees.id"
+ORDERS_CUSTOMERS = "orders JOIN customers ON orders.customer_id = customers.id"
+ORDERS_EMPLOYEES = "orders JOIN employees ON orders.employee_id = employees.id"
+ITEMS_COFFEES = "items JOIN coffees ON items.coffee_id = coffees.id"
 _ITEMS_ORDERS = "items JOIN orders ON items.order_id = orders.id"
 _PAYMENTS_ORDERS = "payments JOIN orders ON payments.order_id = orders.id"
 _TO_CUSTOMERS = "JOIN customers ON orders.customer_id = customers.id"
-_COFFEES_SUPPLIERS = "coffees JOIN suppliers ON coffees.supplier_id = suppliers.id"
+COFFEES_SUPPLIERS = "coffees JOIN suppliers ON coffees.supplier_id = suppliers.id"
 
 JOINS = (
     Shape(
         "coffees_of_supplier",
-        f"SELECT coffees.name, coffees.<column> FROM {_COFFEES_SUPPLIERS} WHERE suppliers.name = '{{supplier}}'",
+        f"SELECT coffees.name, coffees.<column> FROM {COFFEES_SUPPLIERS} WHERE suppliers.name = '{{supplier}}'",
         (
             "Show the name and <column> of the coffees supplied by {supplier}.",
             "Which coffees does {supplier} supply? Give name and <column>.",
@@ -28,7 +28,7 @@ JOINS = (
     ),
     Shape(
         "supplier_of_coffee",
-        f"SELECT suppliers.name, suppliers.<column> FROM {_COFFEES_SUPPLIERS} WHERE coffees.name = '{{coffee}}'",
+        f"SELECT suppliers.name, suppliers.<column> FROM {COFFEES_SUPPLIERS} WHERE coffees.name = '{{coffee}}'",
         (
             "Who supplies the coffee {coffee}? Give the name and <column> of the supplier.",
             "Show name and <column> of the supplier of {coffee}.",
@@ -39,7 +39,7 @@ JOINS = (
     ),
     Shape(
         "coffees_of_supplier_country",
-        f"SELECT coffees.name FROM {_COFFEES_SUPPLIERS}"
+        f"SELECT coffees.name FROM {COFFEES_SUPPLIERS}"
         f" WHERE suppliers.country = '{{country}}' AND coffees.price > {{price}}",
         (
             "Which coffees of suppliers in {country} cost more than {price}?",
@@ -50,7 +50,7 @@ JOINS = (
     ),
     Shape(
         "price_by_supplier",
-        f"SELECT suppliers.name, <function>(coffees.price) FROM {_COFFEES_SUPPLIERS}"
+        f"SELECT suppliers.name, <function>(coffees.price) FROM {COFFEES_SUPPLIERS}"
         " WHERE suppliers.country = '{country}' GROUP BY suppliers.name",
         (
             "What is the <words> coffee price per supplier in {country}? Give supplier name and price.",
@@ -62,7 +62,7 @@ JOINS = (
     ),
     Shape(
         "count_orders_of_customer",
-        f"SELECT COUNT(*) FROM {_ORDERS_CUSTOMERS} WHERE customers.name = '{{customer}}'",
+        f"SELECT COUNT(*) FROM {ORDERS_CUSTOMERS} WHERE customers.name = '{{customer}}'",
         (
             "How many orders did {customer} place?",
             "Count the orders of the customer {customer}.",
@@ -72,7 +72,7 @@ JOINS = (
     ),
     Shape(
         "orders_of_customer",
-        f"SELECT orders.id, orders.ordered FROM {_ORDERS_CUSTOMERS}"
+        f"SELECT orders.id, orders.ordered FROM {ORDERS_CUSTOMERS}"
         " WHERE customers.name = '{customer}' ORDER BY orders.ordered<direction> LIMIT 1",
         (
             "What is the <words> order of {customer}? Give order id and order date.",
@@ -84,7 +84,7 @@ JOINS = (
     ),
     Shape(
         "unshipped_orders_of_city",
-        f"SELECT orders.id, customers.name FROM {_ORDERS_CUSTOMERS}"
+        f"SELECT orders.id, customers.name FROM {ORDERS_CUSTOMERS}"
         " WHERE orders.shipped IS NULL AND customers.<column> = '{<column>}'",
         (
             "Show order id and customer name of unshipped orders from customers <where>.",
@@ -96,7 +96,7 @@ JOINS = (
     ),
     Shape(
         "orders_per_employee",
-        f"SELECT employees.name, COUNT(*) FROM {_ORDERS_EMPLOYEES}"
+        f"SELECT employees.name, COUNT(*) FROM {ORDERS_EMPLOYEES}"
         " WHERE strftime('%Y-%m', orders.ordered) = '{month}' GROUP BY employees.name",
         (
             "How many orders did our employees take in {month}? Give employee name and number of orders.",
@@ -107,7 +107,7 @@ JOINS = (
     ),
     Shape(
         "items_of_order",
-        f"SELECT coffees.name, items.bags FROM {_ITEMS_COFFEES} WHERE items.order_id = {{order}}",
+        f"SELECT coffees.name, items.bags FROM {ITEMS_COFFEES} WHERE items.order_id = {{order}}",
         (
             "Which coffees are in order {order}, and how many bags of each?",
             "Show coffee name and bags for the items of order {order}.",
@@ -117,7 +117,7 @@ JOINS = (
     ),
     Shape(
         "total_for_coffee",
-        f"SELECT <total> FROM {_ITEMS_COFFEES} WHERE coffees.<column> = '{{<pool>}}'",
+        f"SELECT <total> FROM {ITEMS_COFFEES} WHERE coffees.<column> = '{{<pool>}}'",
         (
             "What is the total <words> of <what>?",
             "How much is the total <words> for <what>?",
@@ -135,7 +135,7 @@ JOINS = (
     ),
     Shape(
         "best_selling_coffees",
-        f"SELECT coffees.name, <total> FROM {_ITEMS_COFFEES}"
+        f"SELECT coffees.name, <total> FROM {ITEMS_COFFEES}"
         " WHERE coffees.origin = '{origin}' GROUP BY coffees.name ORDER BY <total> DESC LIMIT {few}",
         (
             "Show the {few} coffees from {origin} with the highest total <words>: name and total.",
@@ -189,7 +189,7 @@ JOINS = (
     ),
     Shape(
         "customer_with_most_orders",
-        f"SELECT customers.name FROM {_ORDERS_CUSTOMERS}"
+        f"SELECT customers.name FROM {ORDERS_CUSTOMERS}"
         " WHERE customers.<column> = '{<column>}' GROUP BY customers.name ORDER BY COUNT(*) DESC LIMIT 1",
         (
             "Which customer <where> placed the most orders?",
@@ -201,7 +201,7 @@ JOINS = (
     ),
     Shape(
         "customers_with_many_orders",
-        f"SELECT customers.name, COUNT(*) FROM {_ORDERS_CUSTOMERS}"
+        f"SELECT customers.name, COUNT(*) FROM {ORDERS_CUSTOMERS}"
         " WHERE customers.<column> = '{<column>}' GROUP BY customers.name HAVING COUNT(*) > {few}",
         (
             "Which customers <where> placed more than {few} orders? Give name and number of orders.",
@@ -213,7 +213,7 @@ JOINS = (
     ),
     Shape(
         "employees_serving_city",
-        f"SELECT DISTINCT employees.name FROM {_ORDERS_EMPLOYEES} {_TO_CUSTOMERS}"
+        f"SELECT DISTINCT employees.name FROM {ORDERS_EMPLOYEES} {_TO_CUSTOMERS}"
         " WHERE customers.city = '{city}' AND strftime('%Y-%m', orders.ordered) = '{month}'",
         (
             "Which employees took orders from customers in {city} in {month}?",
