@@ -42,7 +42,7 @@ SEVERAL_TABLES = (
             "Tell me how many <what> there are.",
         ),
         tuple(
-            {"join": join} | case
+            {"join": join, **case}
             for join, *rows in (
                 (
                     ORDERS_CUSTOMERS,
@@ -87,7 +87,7 @@ SEVERAL_TABLES = (
             "Give the <name> and the <what>, grouped by <name>.",
         ),
         tuple(
-            {"join": join, "figure": figure} | case
+            {"join": join, "figure": figure, **case}
             for join, figure, *rows in (
                 (
                     ORDERS_CUSTOMERS,
@@ -174,7 +174,7 @@ SEVERAL_TABLES = (
             "Who or what among the <whose> <did>? Give the names.",
         ),
         tuple(
-            {"join": join, "name": name} | case
+            {"join": join, "name": name, **case}
             for join, name, *rows in (
                 (
                     _BOUGHT,
