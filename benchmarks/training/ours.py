@@ -19,7 +19,7 @@ from training.record import Recorder
 
 def save_start(job: Job, folder: Path) -> None:
     """Draw the adapter's first values by the recipe's seed; every system starts from them."""
-    model = _prepared(job.recipe, job)
+    model = prepared(job.recipe, job)
     start = {name: value.detach().cpu() for name, value in model.named_parameters() if value.requires_grad}
     save_file(start, folder / "start.safetensors")
 
@@ -27,7 +27,7 @@ def save_start(job: Job, folder: Path) -> None:
 def train(job: Job, folder: Path, recorder: Recorder, packing: Literal["shared", "none"]) -> None:
     """Every step of the job, as `slm train` does it, without checkpoints and files."""
     settings, device = job.recipe.train.model_copy(update={"packing": packing}), torch.device(job.device)
-    model = _prepared(job.recipe.model_copy(update={"train": settings}), job)
+    model = prepared(job.recipe.model_copy(update={"train": settings}), job)
     load_start(model, folder)
     model.train()
     config = model.get_base_model().config
@@ -51,7 +51,8 @@ def train(job: Job, folder: Path, recorder: Recorder, packing: Literal["shared",
         recorder.end_step(examples, float(total), sum(pack.padded_tokens for pack in packs))
 
 
-def _prepared(recipe: Recipe, job: Job) -> Any:
+def prepared(recipe: Recipe, job: Job) -> Any:
+    """The model with its adapter, as `slm train` has it."""
     device = torch.device(job.device)
     keep_freed_memory()
     torch.manual_seed(recipe.train.seed)

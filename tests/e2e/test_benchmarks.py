@@ -69,6 +69,21 @@ def test_the_systems_train_the_same(tiny_llama, tmp_path):
     assert all(record["about"] in table for record in report["systems"])
 
 
+def test_the_distance_from_exact_arithmetic(tiny_llama):
+    options = ["--model", str(tiny_llama), "--data", "roastery:train", "--batch-tokens", "800"]
+    row = json.loads(run(sys.executable, "benchmarks/exact.py", *options))
+    assert row["examples"] > 1
+    assert row["losses"] == pytest.approx(dict.fromkeys(row["losses"], row["losses"]["exact"]), rel=1e-5)
+    assert 0 < row["ours from exact"] < 1e-5
+    assert 0 < row["library from exact"] < 1e-5
+
+
+def test_walks_through_a_grammar_are_queries():
+    out = run(sys.executable, "benchmarks/constrain.py", "walks", "roastery:test", "--walks", "5")
+    row = json.loads(out.splitlines()[-1])
+    assert (row["databases"], row["finished"], row["wrong"]) == (1, 5, 0)
+
+
 def test_what_the_systems_cannot_do_alike_is_refused(tiny_llama):
     command = [sys.executable, "benchmarks/train.py", "--model", str(tiny_llama), "train.neftune=5", "lora.dropout=0.1"]
     assert "train.neftune, lora.dropout" in run(*command, expect=2)
