@@ -176,11 +176,14 @@ def affinity(declared: str) -> str:
     return "REAL" if any(part in upper for part in ("REAL", "FLOA", "DOUB")) else "NUMERIC"
 
 
+_MISREAD = frozenset(["interval"])  # sqlglot takes it for the beginning of a literal
+
+
 @lru_cache(maxsize=8192)
 def quoted(name: str) -> str:
     """The name as SQL must write it: in double quotes where SQLite or sqlglot would not take it bare."""
     plain = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
-    if plain and name.lower() != "interval" and (name.upper() not in apsw.keywords or _usable_bare(name)):
+    if plain and name.lower() not in _MISREAD and (name.upper() not in apsw.keywords or _usable_bare(name)):
         return name
     return '"' + name.replace('"', '""') + '"'
 
