@@ -189,10 +189,10 @@ def walks(ref: str, *, most: int, count: int, seed: int) -> dict[str, object]:
         for number, job in enumerate(as_completed(jobs), 1):
             found, wrong = job.result()
             total.update(found)
-            print(*(f"{jobs[job]}: {trouble}" for trouble in wrong), sep="\n", end="\n" if wrong else "", flush=True)
-            print(
-                f"{number}/{len(names)} {jobs[job]}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True
-            )
+            name, seconds = jobs[job], time.perf_counter() - began
+            for trouble in wrong:
+                print(f"{name}: {trouble}", flush=True)
+            print(f"{number}/{len(names)} {name}: {seconds:.0f} s", file=sys.stderr, flush=True)
     return {"suite": ref, "databases": len(names), **total, "seconds": round(time.perf_counter() - began)}
 
 

@@ -18,31 +18,24 @@ from typing import Any
 import torch
 from torch import Tensor
 from training.job import Job, load_start, make_job
-from training.ours import prepared, save_start
+from training.ours import add_gradients, prepared, save_start
+from training.report import distance
 
-from slm.models.frozen import compute_dtype
 from slm.models.lora import add_lora
-from slm.train.loss import summed_loss
-from slm.train.pack import plan_packs, to_tensors
-
-Gradient = dict[str, Tensor]
+from slm.train.pack import plan_packs
 
 
-def ours(model: Any, job: Job, targets: int) -> float:
+def ours(model: Any, job: Job) -> float:
     """The mean loss of the step; leaves its gradient in the model."""
     model.train()
-    total = 0.0
-    config = model.get_base_model().config
-    for pack in plan_packs(job.steps[0], batch_tokens=job.recipe.train.batch_tokens, seed=0, epoch=0, packing="shared"):
-        loss = summed_loss(model, config, to_tensors(pack), dtype=compute_dtype(model)) / targets
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss)
-    return total
+    tokens = job.recipe.train.batch_tokens
+    packs = plan_packs(job.steps[0], batch_tokens=tokens, seed=0, epoch=0, packing="shared")
+    return float(add_gradients(model, packs, torch.device("cpu")))
 
 
-def library(model: Any, job: Job, targets: int) -> float:
+def library(model: Any, job: Job) -> float:
     """The same, one example at a time."""
-    total = 0.0
+    targets, total = target_tokens(job), 0.0
     for example in job.steps[0]:
         prompt = example.context_ids + example.question_ids
         row = torch.tensor([prompt + example.target_ids])
@@ -53,6 +46,11 @@ def library(model: Any, job: Job, targets: int) -> float:
     return total
 
 
+def target_tokens(job: Job) -> int:
+    """Those of the first step."""
+    return sum(len(example.target_ids) for example in job.steps[0])
+
+
 def plain(job: Job, dtype: torch.dtype) -> Any:
     """The model as transformers and PEFT have it."""
     import transformers
@@ -60,12 +58,6 @@ def plain(job: Job, dtype: torch.dtype) -> Any:
     auto: Any = transformers.AutoModelForCausalLM
     base = auto.from_pretrained(str(job.model), dtype=torch.float32, local_files_only=True)
     return add_lora(base, job.recipe.lora).to(dtype)
-
-
-def distance(one: Gradient, other: Gradient) -> float:
-    """Relative to `other`."""
-    apart = sum(float((one[name] - other[name]).square().sum()) for name in other)
-    return float((apart / sum(float(value.square().sum()) for value in other.values())) ** 0.5)
 
 
 def main() -> None:
@@ -78,21 +70,21 @@ def main() -> None:
     chosen = parser.parse_args()
     overrides = ["train.recompute=true", f"train.batch_tokens={chosen.batch_tokens}"]
     job = make_job(chosen.model, overrides, data=chosen.data, device="cpu", steps=1, examples_per_step=None)
-    targets = sum(len(example.target_ids) for example in job.steps[0])
-    kinds: dict[str, tuple[Callable[[], Any], Callable[[Any, Job, int], float]]] = {
+    targets = target_tokens(job)
+    kinds: dict[str, tuple[Callable[[], Any], Callable[[Any, Job], float]]] = {
         "ours": (lambda: prepared(job.recipe, job), ours),
         "library": (lambda: plain(job, torch.float32), library),
         "exact": (lambda: plain(job, torch.float64), library),
     }
     losses: dict[str, float] = {}
-    gradients: dict[str, Gradient] = {}
+    gradients: dict[str, dict[str, Tensor]] = {}
     with tempfile.TemporaryDirectory() as folder:
         save_start(job, Path(folder))
         for name, (make, compute) in kinds.items():
             print(f"{name} …", file=sys.stderr, flush=True)
             model = make()
             load_start(model, Path(folder))
-            losses[name] = compute(model, job, targets)
+            losses[name] = compute(model, job)
             found = {key: value.grad for key, value in model.named_parameters() if value.grad is not None}
             gradients[name] = {key: value.detach().double() for key, value in found.items()}
             del model

@@ -57,10 +57,15 @@ def agreement(folder: Path, system: str) -> dict[str, float]:
     """
     ours, other = (load_file(folder / f"{name}.safetensors") for name in ("ours", system))
     assert ours.keys() == other.keys(), "the systems have gradients of different parameters"
-    difference = _norm([other[name] - grad for name, grad in ours.items()]) / _norm(list(ours.values()))
+    difference = distance(other, ours)
     losses = zip(read_rows(folder, "ours"), read_rows(folder, system), strict=True)
     largest = max(abs(b["loss"] - a["loss"]) / abs(a["loss"]) for a, b in losses)
     return {"gradient_difference": difference, "loss_difference": largest}
+
+
+def distance(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
+    """|one - other| / |other|, each all of its tensors as one vector."""
+    return _norm([one[name] - value for name, value in other.items()]) / _norm(list(other.values()))
 
 
 def _norm(tensors: Sequence[torch.Tensor]) -> float:

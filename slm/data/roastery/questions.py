@@ -39,9 +39,7 @@ def _pairs_of_split(connection: apsw.Connection, split: str, pools: Pools) -> li
     pairs = []
     for index, shape in enumerate(SEEN):
         wanted = {"train": 12, "dev": 1 + (index % 5 == 0), "test": 1 + (index % 2 == 0)}[split]
-        cases = shape.cases if shape.has_literals else _owned_cases(shape, split)
-        found = _questions(connection, shape, cases, pools, split)
-        pairs += [Pair(question, sql, shape.name, seen=True) for question, sql in islice(found, wanted)]
+        pairs += _seen_pairs(connection, shape, pools, split, wanted)
     if split == "test":
         for shape in UNSEEN:
             found = _questions(connection, shape, shape.cases, pools, split)
@@ -54,16 +52,21 @@ def _wide_pairs(connection: apsw.Connection, pools: Pools) -> list[Pair]:
     """Some questions of each shape in train, and of the shapes that mix their skills."""
     pairs = []
     for shape in SEEN + MIXED:
-        cases = shape.cases if shape.has_literals else _owned_cases(shape, "train")
-        found = _questions(connection, shape, cases, pools, "train")
-        wanted = 3 * len(cases) if shape in MIXED else 8
-        pairs += [Pair(question, sql, shape.name, seen=True) for question, sql in islice(found, wanted)]
+        wanted = 3 * len(_owned_cases(shape, "train")) if shape in MIXED else 8
+        pairs += _seen_pairs(connection, shape, pools, "train", wanted)
     Random("wide").shuffle(pairs)  # noqa: S311 (data, not secrets)
     return pairs
 
 
+def _seen_pairs(connection: apsw.Connection, shape: Shape, pools: Pools, split: str, wanted: int) -> list[Pair]:
+    found = _questions(connection, shape, _owned_cases(shape, split), pools, split)
+    return [Pair(question, sql, shape.name, seen=True) for question, sql in islice(found, wanted)]
+
+
 def _owned_cases(shape: Shape, split: str) -> Sequence[Case]:
-    """Without literals two splits would share whole queries, so each case belongs to one split."""
+    """Without literals two splits would share whole queries, so each case belongs to one split; else to all."""
+    if shape.has_literals:
+        return shape.cases
     owners = share([fill(shape.sql, case) for case in shape.cases])
     return [case for case in shape.cases if owners[fill(shape.sql, case)] == split]
 

@@ -14,7 +14,7 @@ _SHOWN = (
     "List the <shown> of the <what>.",
     "Give <shown> of all <what>.",
 )
-_COUNTED = (
+COUNTED = (
     "How many <what> are there?",
     "Count the <what>.",
     "What is the number of <what>?",
@@ -25,7 +25,7 @@ ONE_TABLE = (
     Shape(
         "mixed_count",
         "SELECT COUNT(*) FROM <table> WHERE <where>",
-        (*_COUNTED, "How many <what> do we have?"),
+        (*COUNTED, "How many <what> do we have?"),
         about(
             "process",
             "dear",
@@ -45,7 +45,7 @@ ONE_TABLE = (
     Shape(
         "mixed_count_of_two",
         "SELECT COUNT(*) FROM <table> WHERE <where>",
-        _COUNTED,
+        COUNTED,
         about(
             "cheap process",
             "good origin",

@@ -2,6 +2,7 @@
 
 from slm.data.roastery.shape import Shape, cases, cross
 from slm.data.roastery.shapes.joins import COFFEES_SUPPLIERS, ITEMS_COFFEES, ORDERS_CUSTOMERS, ORDERS_EMPLOYEES
+from slm.data.roastery.shapes.mixed import COUNTED
 
 _BOUGHT = (
     "items JOIN orders ON items.order_id = orders.id JOIN customers ON orders.customer_id = customers.id"
@@ -35,46 +36,44 @@ SEVERAL_TABLES = (
     Shape(
         "mixed_joined_count",
         "SELECT COUNT(*) FROM <join> WHERE <where>",
-        (
-            "How many <what> are there?",
-            "Count the <what>.",
-            "What is the number of <what>?",
-            "Tell me how many <what> there are.",
-        ),
-        tuple(
-            {"join": join, **case}
-            for join, *rows in (
+        COUNTED,
+        cross(
+            cases("join", (ORDERS_CUSTOMERS,)),
+            cases(
+                "where what",
+                (f"{_MONTH} AND customers.city = '{{city}}'", "orders of customers in {city} placed in {month}"),
                 (
-                    ORDERS_CUSTOMERS,
-                    (f"{_MONTH} AND customers.city = '{{city}}'", "orders of customers in {city} placed in {month}"),
-                    (
-                        "orders.ordered > '{date}' AND customers.kind = '{kind}'",
-                        "orders of {kind} customers placed after {date}",
-                    ),
-                    ("customers.city = '{city}'", "orders of customers in {city}"),
+                    "orders.ordered > '{date}' AND customers.kind = '{kind}'",
+                    "orders of {kind} customers placed after {date}",
+                ),
+                ("customers.city = '{city}'", "orders of customers in {city}"),
+            ),
+        )
+        + cross(
+            cases("join", (ORDERS_EMPLOYEES,)),
+            cases(
+                "where what",
+                ("employees.role = '{role}'", "orders taken by employees with the role {role}"),
+                (
+                    "orders.shipped IS NULL AND employees.role = '{role}'",
+                    "unshipped orders taken by employees in the role {role}",
                 ),
                 (
-                    ORDERS_EMPLOYEES,
-                    ("employees.role = '{role}'", "orders taken by employees with the role {role}"),
-                    (
-                        "orders.shipped IS NULL AND employees.role = '{role}'",
-                        "unshipped orders taken by employees in the role {role}",
-                    ),
-                    (
-                        "orders.shipped IS NULL AND employees.name = '{employee}'",
-                        "orders of the employee {employee} that are still unshipped",
-                    ),
+                    "orders.shipped IS NULL AND employees.name = '{employee}'",
+                    "orders of the employee {employee} that are still unshipped",
                 ),
+            ),
+        )
+        + cross(
+            cases("join", (COFFEES_SUPPLIERS,)),
+            cases(
+                "where what",
+                ("suppliers.country = '{country}'", "coffees of suppliers in {country}"),
                 (
-                    COFFEES_SUPPLIERS,
-                    ("suppliers.country = '{country}'", "coffees of suppliers in {country}"),
-                    (
-                        "coffees.process = '{process}' AND suppliers.rating > {rating}",
-                        "{process} coffees of suppliers rated above {rating}",
-                    ),
+                    "coffees.process = '{process}' AND suppliers.rating > {rating}",
+                    "{process} coffees of suppliers rated above {rating}",
                 ),
-            )
-            for case in cases("where what", *rows)
+            ),
         ),
     ),
     Shape(
@@ -86,82 +85,116 @@ SEVERAL_TABLES = (
             "For every <name>, give the <what>.",
             "Give the <name> and the <what>, grouped by <name>.",
         ),
-        tuple(
-            {"join": join, "figure": figure, **case}
-            for join, figure, *rows in (
+        cross(
+            cases(
+                "join figure",
                 (
                     ORDERS_CUSTOMERS,
                     "COUNT(*)",
-                    ("customers.city", "customer city", "orders.shipped IS NULL", "number of unshipped orders"),
-                    (
-                        "customers.kind",
-                        "customer kind",
-                        "orders.ordered > '{date}'",
-                        "number of orders placed after {date}",
-                    ),
-                    (
-                        "customers.kind",
-                        "customer kind",
-                        "customers.city = '{city}'",
-                        "number of orders of customers in {city}",
-                    ),
                 ),
+            ),
+            cases(
+                "group name where what",
+                ("customers.city", "customer city", "orders.shipped IS NULL", "number of unshipped orders"),
+                (
+                    "customers.kind",
+                    "customer kind",
+                    "orders.ordered > '{date}'",
+                    "number of orders placed after {date}",
+                ),
+                (
+                    "customers.kind",
+                    "customer kind",
+                    "customers.city = '{city}'",
+                    "number of orders of customers in {city}",
+                ),
+            ),
+        )
+        + cross(
+            cases(
+                "join figure",
                 (
                     ORDERS_EMPLOYEES,
                     "COUNT(*)",
-                    ("employees.role", "employee role", _MONTH, "number of orders placed in {month}"),
-                    ("employees.name", "employee name", "orders.shipped IS NULL", "number of unshipped orders"),
                 ),
+            ),
+            cases(
+                "group name where what",
+                ("employees.role", "employee role", _MONTH, "number of orders placed in {month}"),
+                ("employees.name", "employee name", "orders.shipped IS NULL", "number of unshipped orders"),
+            ),
+        )
+        + cross(
+            cases(
+                "join figure",
                 (
                     ITEMS_COFFEES,
                     "SUM(items.bags)",
-                    (
-                        "coffees.name",
-                        "coffee name",
-                        "coffees.process = '{process}'",
-                        "total bags sold of {process} coffees",
-                    ),
-                    (
-                        "coffees.origin",
-                        "origin",
-                        "coffees.price > {price}",
-                        "total bags sold of coffees that cost more than {price}",
-                    ),
-                    (
-                        "coffees.process",
-                        "process",
-                        "coffees.score > {score}",
-                        "total number of bags sold of coffees scored above {score}",
-                    ),
                 ),
+            ),
+            cases(
+                "group name where what",
+                (
+                    "coffees.name",
+                    "coffee name",
+                    "coffees.process = '{process}'",
+                    "total bags sold of {process} coffees",
+                ),
+                (
+                    "coffees.origin",
+                    "origin",
+                    "coffees.price > {price}",
+                    "total bags sold of coffees that cost more than {price}",
+                ),
+                (
+                    "coffees.process",
+                    "process",
+                    "coffees.score > {score}",
+                    "total number of bags sold of coffees scored above {score}",
+                ),
+            ),
+        )
+        + cross(
+            cases(
+                "join figure",
                 (
                     COFFEES_SUPPLIERS,
                     "COUNT(*)",
-                    (
-                        "suppliers.country",
-                        "supplier country",
-                        "coffees.process = '{process}'",
-                        "number of {process} coffees",
-                    ),
-                    (
-                        "suppliers.name",
-                        "supplier name",
-                        "coffees.origin = '{origin}'",
-                        "number of coffees from {origin}",
-                    ),
                 ),
+            ),
+            cases(
+                "group name where what",
+                (
+                    "suppliers.country",
+                    "supplier country",
+                    "coffees.process = '{process}'",
+                    "number of {process} coffees",
+                ),
+                (
+                    "suppliers.name",
+                    "supplier name",
+                    "coffees.origin = '{origin}'",
+                    "number of coffees from {origin}",
+                ),
+            ),
+        )
+        + cross(
+            cases(
+                "join figure",
                 (
                     COFFEES_SUPPLIERS,
                     "AVG(coffees.price)",
-                    (
-                        "suppliers.country",
-                        "supplier country",
-                        "coffees.origin = '{origin}'",
-                        "average price of coffees from {origin}",
-                    ),
                 ),
-            )
-            for case in cases("group name where what", *rows)
+            ),
+            cases(
+                "group name where what",
+                (
+                    "suppliers.country",
+                    "supplier country",
+                    "coffees.origin = '{origin}'",
+                    "average price of coffees from {origin}",
+                ),
+            ),
         ),
     ),
     Shape(
@@ -173,59 +206,77 @@ SEVERAL_TABLES = (
             "Name the <whose> that ever <did>.",
             "Who or what among the <whose> <did>? Give the names.",
         ),
-        tuple(
-            {"join": join, "name": name, **case}
-            for join, name, *rows in (
+        cross(
+            cases(
+                "join name",
                 (
                     _BOUGHT,
                     "customers.name",
-                    (
-                        "coffees.process = '{process}' AND customers.kind = '{kind}'",
-                        "{kind} customers",
-                        "bought {process} coffees",
-                    ),
-                    (
-                        "coffees.name = '{coffee}' AND customers.city = '{city}'",
-                        "customers in {city}",
-                        "ordered {coffee}",
-                    ),
-                    (
-                        "coffees.price > {price} AND customers.city = '{city}'",
-                        "customers in {city}",
-                        "bought a coffee that costs more than {price}",
-                    ),
-                    (
-                        "items.bags > {few} AND customers.kind = '{kind}'",
-                        "customers of kind {kind}",
-                        "ordered more than {few} bags of a coffee",
-                    ),
                 ),
+            ),
+            cases(
+                "where whose did",
+                (
+                    "coffees.process = '{process}' AND customers.kind = '{kind}'",
+                    "{kind} customers",
+                    "bought {process} coffees",
+                ),
+                (
+                    "coffees.name = '{coffee}' AND customers.city = '{city}'",
+                    "customers in {city}",
+                    "ordered {coffee}",
+                ),
+                (
+                    "coffees.price > {price} AND customers.city = '{city}'",
+                    "customers in {city}",
+                    "bought a coffee that costs more than {price}",
+                ),
+                (
+                    "items.bags > {few} AND customers.kind = '{kind}'",
+                    "customers of kind {kind}",
+                    "ordered more than {few} bags of a coffee",
+                ),
+            ),
+        )
+        + cross(
+            cases(
+                "join name",
                 (
                     _BOUGHT,
                     "coffees.name",
-                    (
-                        f"customers.city = '{{city}}' AND {_MONTH}",
-                        "coffees",
-                        "were ordered by customers in {city} in {month}",
-                    ),
-                    ("customers.name = '{customer}'", "coffees", "were bought by {customer}"),
                 ),
+            ),
+            cases(
+                "where whose did",
+                (
+                    f"customers.city = '{{city}}' AND {_MONTH}",
+                    "coffees",
+                    "were ordered by customers in {city} in {month}",
+                ),
+                ("customers.name = '{customer}'", "coffees", "were bought by {customer}"),
+            ),
+        )
+        + cross(
+            cases(
+                "join name",
                 (
                     COFFEES_SUPPLIERS,
                     "suppliers.name",
-                    (
-                        "coffees.origin = '{origin}' AND coffees.process = '{process}'",
-                        "suppliers",
-                        "supply {process} coffees from {origin}",
-                    ),
-                    (
-                        "coffees.origin = '{origin}' AND suppliers.country = '{country}'",
-                        "suppliers in {country}",
-                        "supply coffees from {origin}",
-                    ),
                 ),
-            )
-            for case in cases("where whose did", *rows)
+            ),
+            cases(
+                "where whose did",
+                (
+                    "coffees.origin = '{origin}' AND coffees.process = '{process}'",
+                    "suppliers",
+                    "supply {process} coffees from {origin}",
+                ),
+                (
+                    "coffees.origin = '{origin}' AND suppliers.country = '{country}'",
+                    "suppliers in {country}",
+                    "supply coffees from {origin}",
+                ),
+            ),
         ),
     ),
 )
