@@ -8,13 +8,13 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from slm.data import load_dataset
 from slm.errors import RecipeError
 from slm.files import write_json, write_text
 from slm.models import pull_model
 from slm.recipe import Recipe, load_recipe, to_yaml
 from slm.tasks import Renderer, TextToSql
 from slm.train.encode import Encoded
+from slm.train.job import training_data
 
 # The recipe whose settings a model is trained with; another model takes those of the first.
 RECIPES = {"smollm2-135m": "smollm2-135m-spider", "gemma3-270m": "gemma3-270m-spider"}
@@ -48,7 +48,7 @@ def make_job(
     settings = recipe.train
     _comparable(recipe)
     folder = pull_model(model)
-    dataset = load_dataset(recipe.data.train, databases=recipe.data.databases, limit=recipe.data.limit)
+    dataset = training_data(recipe)
     renderer = Renderer(load_tokenizer(folder), chat=recipe.task.template)
     encoded = encode(dataset.available, TextToSql(dataset.contexts), renderer)
     packs = plan_packs(encoded, batch_tokens=settings.batch_tokens, seed=settings.seed, epoch=0, packing="shared")

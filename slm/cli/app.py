@@ -14,6 +14,7 @@ from slm.cli import (
     parity,
     planning,
     runs,
+    sampling,
     serving,
     sql,
     training,
@@ -31,6 +32,7 @@ app.command("run")(training.run)
 app.command("train")(training.train)
 app.command("plan")(planning.plan)
 app.command("generate")(evaluating.generate)
+app.command("sample")(sampling.sample)
 app.command("eval")(evaluating.evaluate)
 app.command("leaderboard")(evaluating.leaderboard)
 app.command("bench")(benching.bench)

@@ -15,9 +15,8 @@ from slm.cli.output import Json
 from slm.errors import InputError
 
 if TYPE_CHECKING:
-    from slm.bench import Hosting, Latency, Price, Report, Span, System, Tokens
+    from slm.bench import Hosting, Price, Report, System, Tokens
     from slm.bench.cascade import Cascade
-    from slm.bench.load import Figures
     from slm.train.plan.hardware import Device
 
 Own = Annotated[
@@ -99,54 +98,81 @@ def cost(
     What was neither measured nor stated is a dash.
     Example: slm cost --hosted gpt-4=DAIL-SQL-GPT-4 --input-tokens 1600 --output-tokens 40
     """
-    from slm.bench import Report, age_warning, crossings, hosted_system, own_system
-    from slm.cli.published import find_file, publish_cost
-    from slm.leaderboard import read_result
+    from slm.bench import Report, age_warning, crossings
+    from slm.cli.cost_inputs import hostings, machine, prices_of, split_hosted, stated_tokens
 
     if not own and not hosted:
         raise InputError("nothing to reckon with", where="slm cost", expected="a RESULT, or --hosted MODEL")
-    tokens, today = _stated_tokens(input_tokens, cached_tokens, output_tokens, tokens_of), date.today()
-    served, warnings = _served(gpu, usd_per_hour, today)
-    hostings = _hostings(own or [], throughput or [], served, utilisation, idle_hours, watts, usd_per_kwh)
-    mine = [
-        (
-            own_system(
-                read_result(find_file(name, results)),
-                _describe(served),
-                hosting,
-                answers_per_day=volume,
-                latency=_latency(each),
-            ),
-            hosting,
-        )
-        for name, hosting, each in zip_longest(own or [], hostings, throughput or [])
-    ]
-    models = [_split(each) for each in hosted or []]
-    used = _prices([model for model, _ in models], price or [], prices, today)
-    theirs = [
-        hosted_system(
-            each, read_result(find_file(name, results)) if name else None, tokens, batch=batch, answers_per_day=volume
-        )
-        for each, (_, name) in zip(used, models, strict=True)
-    ]
+    if page is None and cascade is not None:
+        raise InputError("there is no page to show it on", where=f"--cascade {cascade}", hint="--page FILE.md")
+    names, flows, today = own or [], throughput or [], date.today()
+    tokens = stated_tokens(input_tokens, cached_tokens, output_tokens, tokens_of)
+    served, warnings = machine(gpu, usd_per_hour, today)
+    hosting = hostings(names, flows, served, utilisation, idle_hours, watts, usd_per_kwh)
+    mine = _own_systems(names, hosting, flows, served, results, volume)
+    models = [split_hosted(each) for each in hosted or []]
+    used = prices_of([model for model, _ in models], price or [], prices, today)
+    theirs = _hosted_systems(used, [name for _, name in models], tokens, results, volume, batch=batch)
     warnings += [age_warning(each.model, each.date, today) for each in used]
     for warning in filter(None, warnings):
         print(f"warning: {warning}", file=sys.stderr)
     systems = (*(system for system, _ in mine), *theirs)
     report = Report(systems=systems, break_even=tuple(crossings(mine, theirs)), prices=tuple(used))
-    if page is None and cascade is not None:
-        raise InputError("there is no page to show it on", where=f"--cascade {cascade}", hint="--page FILE.md")
     if page is not None:
-        for file in _write_page(report, mine, throughput or [], page, today, cascade):
+        for file in _write_page(report, mine, flows, page, today, cascade):
             print(f"wrote {file}", file=sys.stderr)
     if publish:
         of_own = f"${served.usd_per_hour:g} an hour, {utilisation:.0%} used" if served and utilisation else ""
-        for name, (system, _) in zip(own or [], mine, strict=True):
-            publish_cost(find_file(name, results), system, paid=of_own)
-        for (_, answers), system, each in zip(models, theirs, used, strict=True):
-            if answers:
-                publish_cost(find_file(answers, results), system, paid=f"price of {each.model}, {each.date}")
+        paid = [(name, system, of_own) for name, (system, _) in zip(names, mine, strict=True)]
+        paid += [
+            (name, system, f"price of {each.model}, {each.date}")
+            for (_, name), system, each in zip(models, theirs, used, strict=True)
+            if name
+        ]
+        _publish(paid, results)
     show_cost(report, as_json=as_json)
+
+
+def _own_systems(
+    names: list[str], hosting: list[Hosting | None], flows: list[str], served: Device | None, results: Path,
+    volume: float | None,
+) -> list[tuple[System, Hosting | None]]:  # fmt: skip
+    from slm.bench import own_system
+    from slm.cli.cost_inputs import latency_of
+    from slm.cli.published import find_file
+    from slm.leaderboard import read_result
+
+    described = "yourself"
+    if served is not None:
+        described += f": {served.name}, ${served.usd_per_hour:,.2f} an hour"
+    found = []
+    for name, each, flow in zip_longest(names, hosting, flows):
+        result = read_result(find_file(name, results))
+        system = own_system(result, described, each, answers_per_day=volume, latency=latency_of(flow))
+        found.append((system, each))
+    return found
+
+
+def _hosted_systems(
+    prices: list[Price], names: list[str | None], tokens: Tokens, results: Path, volume: float | None, *, batch: bool
+) -> list[System]:
+    from slm.bench import hosted_system
+    from slm.cli.published import find_file
+    from slm.leaderboard import read_result
+
+    found = [read_result(find_file(name, results)) if name else None for name in names]
+    return [
+        hosted_system(price, result, tokens, batch=batch, answers_per_day=volume)
+        for price, result in zip(prices, found, strict=True)
+    ]
+
+
+def _publish(costs: list[tuple[str, System, str]], results: Path) -> None:
+    """Put costs, each of a result, with what was paid for it, into the results."""
+    from slm.cli.published import find_file, publish_cost
+
+    for name, system, paid in costs:
+        publish_cost(find_file(name, results), system, paid=paid)
 
 
 def _write_page(
@@ -177,141 +203,3 @@ def _read_cascade(file: Path) -> Cascade:
         expected = "what slm cascade SMALL LARGE SUITE --json prints"
         raise InputError(f"no cascade: {reason}", where=str(file), expected=expected) from None
     return found
-
-
-def _split(hosted: str) -> tuple[str, str | None]:
-    model, _, result = hosted.partition("=")
-    return model, result or None
-
-
-def _stated_tokens(given: float | None, cached: float | None, output: float | None, report: Path | None) -> Tokens:
-    from slm.bench import Tokens
-
-    if report is not None:
-        load = _load_of(report)
-        given = load.prompt_tokens if given is None else given
-        cached = load.cached_tokens if cached is None else cached
-        output = load.completion_tokens if output is None else output
-    return Tokens(input=given, cached_input=cached or 0, output=output)
-
-
-def _prices(models: list[str], stated: list[str], folder: Path | None, today: date) -> list[Price]:
-    from slm.bench import find_price
-
-    known = {price.model: price for price in (_stated_price(each, today) for each in stated)}
-    if unused := sorted(known.keys() - set(models)):
-        raise InputError(
-            "no --hosted names this model", where=f"--price {unused[0]}", expected=" or ".join(models) or None
-        )
-    folders = [folder] if folder else []
-    return [known.get(model) or find_price(model, today=today, folders=folders) for model in models]
-
-
-def _stated_price(text: str, today: date) -> Price:
-    from pydantic import ValidationError
-
-    from slm.bench import Price, Rates
-
-    model, _, prices = text.partition("=")
-    numbers = _numbers(prices, "--price", text, counts=(2, 3))
-    cached = numbers[1] if len(numbers) == 3 else None
-    try:
-        rates = Rates(input_usd_per_mtok=numbers[0], cached_input_usd_per_mtok=cached, output_usd_per_mtok=numbers[-1])
-    except ValidationError as error:
-        raise InputError(error.errors()[0]["msg"], where=f"--price {text}") from None
-    unlimited = {"batch": None, "prompt_limit_tokens": None}
-    return Price(model=model, provider="stated", realtime=rates, source="--price", date=today, **unlimited)
-
-
-def _served(gpu: str | None, usd_per_hour: float | None, today: date) -> tuple[Device | None, list[str | None]]:
-    """The machine, with the price that counts, and what is to be said of that price."""
-    from dataclasses import replace
-
-    from slm.bench import age_warning
-    from slm.train.plan.hardware import Device, find_device
-
-    if gpu is None and usd_per_hour is None:
-        return None, []
-    device = find_device(gpu) if gpu else Device("own machine", 0, on_gpu=False)
-    if usd_per_hour is not None:
-        return replace(device, usd_per_hour=usd_per_hour, price_note="stated"), []
-    if device.usd_per_hour is None or device.price_date is None:
-        raise InputError("the sheet has no price of it", where=f"--gpu {gpu}", hint="state it with --usd-per-hour")
-    return device, [age_warning(f"{device.name} ({device.price_note})", device.price_date, today)]
-
-
-def _describe(device: Device | None) -> str:
-    return "yourself" if device is None else f"yourself: {device.name}, ${device.usd_per_hour:,.2f} an hour"
-
-
-def _hostings(
-    own: list[str],
-    throughput: list[str],
-    device: Device | None,
-    utilisation: float | None,
-    idle_hours: float,
-    watts: float | None,
-    usd_per_kwh: float | None,
-) -> list[Hosting | None]:
-    """How each own result is served; None where no throughput says how many answers an hour gives."""
-    from slm.bench import Hosting
-
-    if not throughput:
-        return [None] * len(own)
-    if len(throughput) != len(own):
-        expected = f"{len(own)}, one for each RESULT"
-        raise InputError(f"{len(throughput)} throughputs are given", where="--throughput", expected=expected)
-    if device is None or device.usd_per_hour is None or utilisation is None:
-        hint = "state --gpu or --usd-per-hour, and --utilisation"
-        raise InputError("a throughput alone says nothing of the cost", where="--throughput", hint=hint)
-    if (watts is None) != (usd_per_kwh is None):
-        raise InputError("energy needs both", where="--watts, --usd-per-kwh")
-    machine = Hosting(
-        usd_per_hour=device.usd_per_hour,
-        watts=watts,
-        usd_per_kwh=usd_per_kwh,
-        utilisation=utilisation,
-        idle_hours_per_day=idle_hours,
-    )
-    return [machine.model_copy(update={"answers_per_s": _throughput(each)}) for each in throughput]
-
-
-def _load_of(report: Path) -> Figures:
-    """The load of a report of `slm bench` that counts."""
-    from slm.bench.load import best_load, read_report
-
-    return best_load(read_report(report))
-
-
-def _latency(throughput: str | None) -> Latency | None:
-    """Of the report that the throughput is from; None where a number was stated."""
-    if throughput is None or not Path(throughput).is_file():
-        return None
-    from slm.bench import Latency
-
-    total = _load_of(Path(throughput)).latency.total_s
-    return Latency(p50_s=total.p50, p95_s=total.p95) if total else None
-
-
-def _throughput(text: str) -> Span:
-    from slm.bench import Span
-
-    if Path(text).is_file():
-        flow = _load_of(Path(text)).throughput
-        return Span.of(flow.answers_per_s or 0.0, flow.answers_per_s_low or None, flow.answers_per_s_high)
-    value, low, high = (_numbers(text, "--throughput", text, counts=(1, 3)) * 3)[:3]
-    if not 0 < low <= value <= high:
-        expected = "a number above 0, or VALUE,LOW,HIGH with the value between the others"
-        raise InputError("no throughput", where=f"--throughput {text}", expected=expected)
-    return Span.of(value, low, high)
-
-
-def _numbers(text: str, option: str, given: str, *, counts: tuple[int, ...]) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in counts or not all(0 <= number < float("inf") for number in numbers):
-        expected = f"{' or '.join(map(str, counts))} numbers with commas between them"
-        raise InputError("not to be read", where=f"{option} {given}", expected=expected)
-    return numbers

@@ -87,7 +87,7 @@ def _export_by_budget(
     size, recipe = parse_size(budget), load_recipe(run.recipe)
     if size is None:
         raise InputError(f"not a size: {budget}", where="--budget", expected="a number with MB, GB, MiB or GiB: 500MB")
-    dataset = _sample(sample, recipe.data.train, recipe.evaluate.suite, questions)
+    dataset = _sample(sample, recipe.data.sources[0], recipe.evaluate.suite, questions)
 
     def verdicts(folder: Path | None) -> "Sequence[Verdict]":
         subject = tuned(run) if folder is None else exported(folder, runs)

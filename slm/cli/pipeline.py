@@ -23,7 +23,7 @@ def run_pipeline(
     With `plan` it begins with whether the training will fit into memory, and raises RecipeError if not.
     """
     provenance.code_state()  # of now: the files may change while the job runs
-    _say(f"1/4 {recipe.name}: model {recipe.model.name}, training data {recipe.data.train}")
+    _say(f"1/4 {recipe.name}: model {recipe.model.name}, training data {' + '.join(recipe.data.sources)}")
     pull_model(recipe.model.name, accept_license=accept_license)
     if plan and read_card(run_folder(recipe, training_data(recipe), runs)) is None:
         from slm.train.plan.preflight import preflight

@@ -1,10 +1,10 @@
 """Who is evaluated: a tuned run, an untuned model, or a file of answers; and how each is scored."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slm import provenance
 from slm.data import Dataset
@@ -20,6 +20,9 @@ from slm.recipe import GenerateSection, ModelSection, Recipe, RunFolder, TaskSec
 from slm.records import Generation, Result
 from slm.tasks import TextToSql, prompts_digest
 from slm.train import require_finished, weights_hash
+
+if TYPE_CHECKING:
+    from slm.generate.local import LocalBackend
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,39 @@ def _named_subject(
 
 def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generation]:
     """The subject's answers to the data set, kept in `out`; the model is loaded only if some are missing."""
+    if (count := subject.generate.candidates) == 1:
+        return _answers(dataset, out, lambda task: _backend(subject, dataset, task))
+    from slm.generate.candidates import Candidates
+
+    databases = {example.id: dataset.contexts[example.context_id] for example in dataset.available}
+    quoted = dataset.double_quoted_text
+    return _answers(
+        dataset,
+        out,
+        lambda task: Candidates(_backend(subject, dataset, task), count, databases, double_quoted_text=quoted),
+    )
+
+
+def sample(subject: Subject, dataset: Dataset, count: int) -> dict[str, Generation]:
+    """So many drawn answers to each question, as `candidates`; kept like answers."""
+    from slm.generate.candidates import Samples
+
+    one = replace(subject, generate=subject.generate.model_copy(update={"candidates": 1}))
+    answers = one.predictions(dataset)
+    out = answers.with_name(f"{answers.stem}-{count}-drawn{answers.suffix}")
+    return _answers(dataset, out, lambda task: Samples(_backend(one, dataset, task), count))
+
+
+def _answers(dataset: Dataset, out: Path, backend: Callable[[TextToSql], Backend]) -> dict[str, Generation]:
     have = read_predictions(out)
     if all(example.id in have for example in dataset.available):
         return have
+    task = TextToSql(dataset.contexts)
+    return generate_all(backend(task), task, dataset, out)
+
+
+def _backend(subject: Subject, dataset: Dataset, task: TextToSql) -> "LocalBackend":
+    """The subject, loaded; held to the schemas of the data set if it shall be."""
     from slm.generate.local import load_form_backend, load_local
 
     if subject.form is not None:
@@ -124,20 +157,13 @@ def answer(subject: Subject, dataset: Dataset, out: Path) -> dict[str, Generatio
     else:
         folder = subject.trained or pull_model(subject.model.name)
         backend = load_local(folder, subject.model, subject.task, subject.generate, adapter=subject.adapter)
-    task = TextToSql(dataset.contexts)
     if subject.generate.constrain:
         from slm.generate.constrain.chooser import SqlConstraint
 
         renderer = backend.renderer
         # Texts are in single quotes, as in all targets, also where a suite's golds have others.
         backend.constraint = SqlConstraint(renderer.tokenizer, renderer.end_id, task.schemas(dataset.available))
-    answering: Backend = backend
-    if (count := subject.generate.candidates) > 1:
-        from slm.generate.candidates import Candidates
-
-        databases = {example.id: dataset.contexts[example.context_id] for example in dataset.available}
-        answering = Candidates(backend, count, databases, double_quoted_text=dataset.double_quoted_text)
-    return generate_all(answering, task, dataset, out)
+    return backend
 
 
 def score(subject: Subject, dataset: Dataset, *, timeout_s: float, instances: int = 0) -> Result:

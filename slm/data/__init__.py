@@ -1,4 +1,5 @@
+from slm.data.mixture import load_mixture
 from slm.data.sources import Dataset, load_dataset
 from slm.data.suites import SuiteInfo, list_suites
 
-__all__ = ["Dataset", "SuiteInfo", "list_suites", "load_dataset"]
+__all__ = ["Dataset", "SuiteInfo", "list_suites", "load_dataset", "load_mixture"]

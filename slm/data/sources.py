@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from slm.data.rows import Row, read_rows
 from slm.data.suites import SPIDER_KEYS, Keys, SuiteInfo, find_suite, list_suites
@@ -14,6 +15,7 @@ from slm.errors import DataError
 from slm.files import digest, sha256_file
 from slm.records import Example
 
+T = TypeVar("T")
 _DATABASE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 
@@ -109,7 +111,7 @@ def load_dataset(ref: str, *, databases: Path | None = None, limit: int | None =
     if not any(found):
         raise _no_databases(source, rows)
     ids = files.context_ids()
-    rows = _sample(rows, limit, seed)
+    rows = draw(rows, limit, seed)
     examples = tuple(_example(row, ids[row.db]) for row in rows)
     contexts = {ids[row.db]: path for row in rows if (path := files.find(row.db))}
     return Dataset(
@@ -176,7 +178,8 @@ def _database_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+def draw(rows: list[T], limit: int | None, seed: int) -> list[T]:
+    """`limit` of the rows in their order, drawn with `seed`; all of them without a limit."""
     if limit is None or limit >= len(rows):
         return rows
     shuffled = random.Random(seed).sample(range(len(rows)), len(rows))  # noqa: S311 (nothing to do with security)

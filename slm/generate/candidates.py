@@ -61,12 +61,33 @@ class Candidates:
     def _given(self, judge: Judge, drawn: Sequence[Generation]) -> Generation:
         texts = [generation.text for generation in drawn]
         database = self._databases[drawn[0].example_id]
-        chosen = drawn[agreed(judge, database, texts, double_quoted_text=self._double_quoted_text)]
-        total = {
-            field: sum(getattr(generation, field) or 0 for generation in drawn)
-            for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "total_s")
-        }
-        return chosen.model_copy(update=total | {"candidates": tuple(texts), "ttft_s": None})
+        chosen = agreed(judge, database, texts, double_quoted_text=self._double_quoted_text)
+        return _together(drawn, chosen)
+
+
+class Samples:
+    """A backend that draws `count` answers to each question, none of them the greedy one, and gives them all."""
+
+    def __init__(self, sampler: Sampler, count: int) -> None:
+        self._sampler, self._count = sampler, count
+
+    def generate(self, requests: Sequence[tuple[str, Prompt]]) -> Iterator[Generation]:
+        """One `Generation` a request, with the answers in its `candidates`; its text is the first of them."""
+        drawn: dict[str, list[Generation]] = {name: [] for name, _ in requests}
+        for _, generation in self._sampler.draw(requests, range(1, self._count + 1)):
+            drawn[generation.example_id].append(generation)
+            if len(drawn[generation.example_id]) == self._count:
+                yield _together(drawn.pop(generation.example_id), 0)
+
+
+def _together(drawn: Sequence[Generation], chosen: int) -> Generation:
+    """One of them, with the texts of all, and their tokens and seconds together."""
+    total = {
+        field: sum(getattr(generation, field) or 0 for generation in drawn)
+        for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "total_s")
+    }
+    texts = tuple(generation.text for generation in drawn)
+    return drawn[chosen].model_copy(update=total | {"candidates": texts, "ttft_s": None})
 
 
 def agreed(judge: Judge, database: Path, texts: Sequence[str], *, double_quoted_text: bool = False) -> int:

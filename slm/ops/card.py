@@ -37,7 +37,7 @@ def write_card(folder: Path, run: RunFolder) -> Path:
     recipe = load_recipe(run.recipe)
     base = _base(form.model)
     suites = {suite.name: suite for suite in list_suites()}
-    trained, tested = (_suite(suites, name) for name in (recipe.data.train, recipe.evaluate.suite))
+    trained, tested = (_suites(suites, refs) for refs in (recipe.data.sources, [recipe.evaluate.suite]))
     front = yaml.safe_dump(
         _front(form, recipe, base, trained, tested), sort_keys=False, allow_unicode=True, default_flow_style=False
     )
@@ -58,7 +58,11 @@ def write_card(folder: Path, run: RunFolder) -> Path:
 
 
 def _front(
-    form: Form, recipe: Recipe, base: CatalogEntry | None, trained: SuiteInfo | None, tested: SuiteInfo | None
+    form: Form,
+    recipe: Recipe,
+    base: CatalogEntry | None,
+    trained: Sequence[SuiteInfo | None],
+    tested: Sequence[SuiteInfo | None],
 ) -> dict[str, Any]:
     """What hubs read: their names for licence, relation and library."""
     licence = base.licence if base else None
@@ -68,8 +72,8 @@ def _front(
         front["license_name"] = licence
     if base and base.licence_url:
         front["license_link"] = base.licence_url
-    front["datasets"] = list(dict.fromkeys(_data_name(ref) for ref in (recipe.data.train, recipe.evaluate.suite)))
-    if languages := sorted({suite.language for suite in (trained, tested) if suite and suite.language}):
+    front["datasets"] = list(dict.fromkeys(_data_name(ref) for ref in (*recipe.data.sources, recipe.evaluate.suite)))
+    if languages := sorted({suite.language for suite in (*trained, *tested) if suite and suite.language}):
         front["language"] = languages
     front["library_name"] = _LIBRARIES.get(form.kind, "transformers")
     front["pipeline_tag"] = "text-generation"
@@ -95,7 +99,7 @@ def _task(recipe: Recipe, form: Form) -> str:
 def _use(recipe: Recipe) -> str:
     return f"""## Use and limits
 
-Meant for questions like those of `{_shown(recipe.data.train)}`, asked of its databases. How well it does on other
+Meant for questions like those of `{_all_shown(recipe.data.sources)}`, asked of its databases. How well it does on other
 databases, in other languages or for other tasks than those measured below is unknown.
 
 Its answers are generated: a query can be wrong, slow or harmful. Run it read-only, with limits on time and rows, and
@@ -152,18 +156,18 @@ def _origin(
     recipe: Recipe,
     card: Mapping[str, Any],
     base: CatalogEntry | None,
-    trained: SuiteInfo | None,
-    tested: SuiteInfo | None,
+    trained: Sequence[SuiteInfo | None],
+    tested: Sequence[SuiteInfo | None],
 ) -> str:
     rows = [
         ("base model", f"{_shown(recipe.model.name)}: {_source(base)}"),
         ("its licence", _licence(base.licence if base else None, base.licence_url if base else None)),
         ("its sha256", _code(card.get("model"))),
-        ("training data", f"{_shown(recipe.data.train)}, {card.get('examples', _UNKNOWN)} examples"),
-        ("its licence", _licence(trained.licence if trained else None)),
+        ("training data", f"{_all_shown(recipe.data.sources)}, {card.get('examples', _UNKNOWN)} examples"),
+        ("its licence", _licences(trained)),
         ("its sha256", _code(card.get("data"))),
         ("test data", _shown(recipe.evaluate.suite)),
-        ("its licence", _licence(tested.licence if tested else None)),
+        ("its licence", _licences(tested)),
         ("trained", f"{card.get('method', _UNKNOWN)}, {card.get('trainable_parameters', _UNKNOWN)} parameters"),
         ("trained weights, sha256", _code(card.get("adapter"))),
     ]
@@ -247,13 +251,17 @@ def _base_id(form: Form, base: CatalogEntry | None) -> str:
     return str(getattr(base.source, "hub", base.name)) if base else Path(form.model).name
 
 
-def _suite(suites: Mapping[str, SuiteInfo], ref: str) -> SuiteInfo | None:
-    return suites.get(ref.rpartition(":")[0])
+def _suites(suites: Mapping[str, SuiteInfo], refs: Sequence[str]) -> list[SuiteInfo | None]:
+    return [suites.get(ref.rpartition(":")[0]) for ref in refs]
 
 
 def _shown(ref: str) -> str:
     """A data set's name without the folders of this machine."""
     return Path(ref).name
+
+
+def _all_shown(refs: Sequence[str]) -> str:
+    return " + ".join(_shown(ref) for ref in refs)
 
 
 def _data_name(ref: str) -> str:
@@ -264,6 +272,10 @@ def _licence(name: str | None, url: str | None = None) -> str:
     if name is None:
         return _UNKNOWN
     return f"[{name}]({url})" if url else name
+
+
+def _licences(suites: Sequence[SuiteInfo | None]) -> str:
+    return ", ".join(dict.fromkeys(_licence(suite.licence if suite else None) for suite in suites))
 
 
 def _code(value: Any) -> str:

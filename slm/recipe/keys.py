@@ -56,6 +56,8 @@ def _expected(field: dict[str, Any]) -> str:
     kind = field["type"]
     if kind in ("number", "integer"):
         return " ".join(["a number" if kind == "number" else "a whole number", *_bounds(field)])
+    if "of" in field:
+        return f"a list of {field['of']}"
     if field.get("minLength"):
         return "text that is not empty"
     if "pattern" in field:
@@ -64,7 +66,7 @@ def _expected(field: dict[str, Any]) -> str:
         return f"module names, each with {_expected(field['additionalProperties'])}"
     if kind == "array" and "enum" in field["items"]:
         return f"a list out of {', '.join(f'`{value}`' for value in field['items']['enum'])}"
-    words = {"boolean": "`true` or `false`", "null": "`null`", "array": "a list of module names", "string": "text"}
+    words = {"boolean": "`true` or `false`", "null": "`null`", "string": "text"}
     return "a path" if field.get("format") == "path" else words[kind]
 
 

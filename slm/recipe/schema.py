@@ -21,7 +21,8 @@ def _yaml_number(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_yaml_number)]
 Text = Annotated[str, Field(min_length=1)]
 # Strict mode takes only tuples and Path objects, and YAML has only lists and text.
-ModuleNames = Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+ModuleNames = Annotated[tuple[Text, ...], Field(strict=False, min_length=1, json_schema_extra={"of": "module names"})]
+DataNames = Annotated[tuple[Text, ...], Field(strict=False, min_length=1, json_schema_extra={"of": "them"})]
 PathText = Annotated[Path, Field(strict=False)]
 Ranks = dict[Text, Annotated[int, Field(gt=0)]]
 Scales = dict[Text, Annotated[float, Field(gt=0), BeforeValidator(_yaml_number)]]
@@ -107,9 +108,9 @@ class LoraSection(Section):
 class DataSection(Section):
     """What it is trained on."""
 
-    train: Text = Field(
+    train: Text | DataNames = Field(
         description="Training examples: `SUITE:SPLIT` (`slm suites list`), a JSON Lines file, or `FOLDER:SPLIT` "
-        "of a folder in Spider's layout."
+        "of a folder in Spider's layout; or several of them."
     )
     databases: PathText | None = Field(
         default=None, description="Folder of the databases, where it is not the data's own."
@@ -118,6 +119,11 @@ class DataSection(Section):
         default=None, gt=0, description="Train on this many examples, drawn at random; null: all."
     )
     seed: int = Field(default=0, ge=0, description="Seed of that draw.")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The data sets of `train`, however many."""
+        return (self.train,) if isinstance(self.train, str) else self.train
 
 
 class TrainSection(Section):

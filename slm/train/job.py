@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slm import provenance
-from slm.data import Dataset, load_dataset
+from slm.data import Dataset, load_mixture
 from slm.data.holdout import describe_hold_out, hold_out
 from slm.errors import InputError
 from slm.files import digest, sha256_file, write_json, write_text
@@ -32,7 +32,7 @@ def run_folder(recipe: Recipe, dataset: Dataset, runs: Path) -> RunFolder:
 def training_data(recipe: Recipe) -> Dataset:
     """The data set that the recipe trains on."""
     data = recipe.data
-    return load_dataset(data.train, databases=data.databases, limit=data.limit, seed=data.seed)
+    return load_mixture(data.sources, databases=data.databases, limit=data.limit, seed=data.seed)
 
 
 def read_card(run: RunFolder) -> dict[str, Any] | None:

@@ -54,9 +54,9 @@ def planned_data(recipe: Recipe) -> PlannedData:
     try:
         dataset = training_data(recipe)
     except DataError:
-        if Path(recipe.data.train).is_file():
+        if any(Path(ref).is_file() for ref in recipe.data.sources):
             raise
-        return _stated_data(recipe, f"the data {recipe.data.train} is not here")
+        return _stated_data(recipe, f"the data {' + '.join(recipe.data.sources)} is not here")
     if tokenizer != entry.name:  # it may have no chat template
         recipe = recipe.model_copy(update={"task": TaskSection()})
     encoded, _ = prepare_data(recipe, dataset, folders[tokenizer], quiet=True).encoded()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slm.data import load_dataset
-from slm.data.sources import _sample
+from slm.data.sources import draw
 from slm.errors import DataError
 
 needs_spider = pytest.mark.skipif(
@@ -225,7 +225,7 @@ def test_a_limit_keeps_only_what_it_needs(write, tmp_path):
 def test_samples_are_ordered_nested_and_of_the_size_asked_for(count, small, large, seed):
     small, large = sorted((small, large))
     rows = list(range(count))
-    few, many = _sample(rows, small, seed), _sample(rows, large, seed)
+    few, many = draw(rows, small, seed), draw(rows, large, seed)
     assert len(few) == min(small, count)
     assert set(few) <= set(many) <= set(rows)
     assert few == sorted(set(few))

@@ -3,7 +3,7 @@
 import apsw
 import pytest
 
-from slm.generate.candidates import Candidates, agreed
+from slm.generate.candidates import Candidates, Samples, agreed
 from slm.records import Generation, Prompt
 from slm.sql import Judge
 
@@ -80,3 +80,14 @@ def test_more_are_drawn_only_where_the_greedy_answer_gives_nothing(database):
     assert sorted(sampler.drawn) == sorted(
         [*((name, 0) for name in texts), *((n, c) for n in ("broken", "empty") for c in (1, 2))]
     )
+
+
+def test_samples_are_all_given_and_none_is_the_greedy_one(database):
+    sampler = Sampler({"one": [OTHER, RIGHT, SAME], "two": [RIGHT, BROKEN, BROKEN]})
+    requests = [(name, Prompt(context="", question=name)) for name in sampler.texts]
+    given = {answer.example_id: answer for answer in Samples(sampler, 2).generate(requests)}
+    assert {name: sorted(answer.candidates) for name, answer in given.items()} == {
+        "one": sorted([RIGHT, SAME]),
+        "two": [BROKEN, BROKEN],
+    }
+    assert given["one"].completion_tokens == 8

@@ -33,7 +33,7 @@ def test_which_keys_decide_the_weights(write, key):
         "lora.ranks": "{q_proj: 2}", "lora.alphas": "{q_proj: 2}", "lora.init": "pissa",
         "train.method": "full", "train.packing": "none", "train.optimizer": "lion", "train.schedule": "linear",
         "train.warmup": "0.5", "train.weight_decay": "0.5", "train.learning_rate": "0.5", "train.trackers": "[wandb]",
-        "watch.keep": "loss",
+        "watch.keep": "loss", "data.train": "[one, other]",
     }.get(key, "7")  # fmt: skip
     expected = known_keys()[key].expected
     changed = {"`true` or `false`": "true", "text that is not empty": "other", "a path, or `null`": "other"}.get(
