@@ -12,7 +12,7 @@ from slm.models import pull_model
 from slm.recipe import Recipe
 from slm.records import Result
 from slm.train import read_card, train
-from slm.train.job import run_folder, training_data
+from slm.train.job import check_for_leaks, run_folder, training_data
 
 
 def run_pipeline(
@@ -25,10 +25,13 @@ def run_pipeline(
     provenance.code_state()  # of now: the files may change while the job runs
     _say(f"1/4 {recipe.name}: model {recipe.model.name}, training data {' + '.join(recipe.data.sources)}")
     pull_model(recipe.model.name, accept_license=accept_license)
-    if plan and read_card(run_folder(recipe, training_data(recipe), runs)) is None:
-        from slm.train.plan.preflight import preflight
+    data = training_data(recipe)
+    if read_card(run_folder(recipe, data, runs)) is None:
+        check_for_leaks(recipe, data, quiet=True)
+        if plan:
+            from slm.train.plan.preflight import preflight
 
-        preflight(recipe, None)
+            preflight(recipe, None)
     test = load_dataset(recipe.evaluate.suite, databases=recipe.evaluate.databases, limit=recipe.evaluate.limit)
     timeout_s = recipe.evaluate.timeout_s
     kept = ", kept within the schema" if recipe.generate.constrain else ""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slm import provenance
-from slm.data import Dataset, load_mixture
+from slm.data import Dataset, load_dataset, load_mixture, refuse_leaks
 from slm.data.holdout import describe_hold_out, hold_out
-from slm.errors import InputError
+from slm.errors import DataError, InputError
 from slm.files import digest, sha256_file, write_json, write_text
 from slm.models import find_model, model_fingerprint, pull_model
 from slm.recipe import Recipe, RunFolder, recipe_hash, to_yaml, training_hash
@@ -33,6 +33,21 @@ def training_data(recipe: Recipe) -> Dataset:
     """The data set that the recipe trains on."""
     data = recipe.data
     return load_mixture(data.sources, databases=data.databases, limit=data.limit, seed=data.seed)
+
+
+def check_for_leaks(recipe: Recipe, dataset: Dataset, *, quiet: bool = False) -> None:
+    """Raises DataError if questions that the recipe is scored on are in its training data; says what was looked at."""
+    suite = recipe.evaluate
+    try:
+        test = load_dataset(suite.suite, databases=suite.databases)
+    except DataError as error:
+        told = f"test questions are not looked for in {dataset.name}: {str(error).splitlines()[0]}"
+    else:
+        found = refuse_leaks(dataset, test)
+        told = f"none of {found.questions} questions of {test.name} is in {dataset.name}"
+        told += f"; of their queries {found.queries} are" if found.queries else ""
+    if not quiet:
+        print(told, file=sys.stderr)
 
 
 def read_card(run: RunFolder) -> dict[str, Any] | None:
@@ -75,6 +90,7 @@ def train(recipe: Recipe, runs: Path, *, plan: bool = True) -> RunFolder:
     run = run_folder(recipe, dataset, runs)
     accelerator = make_accelerator(log_with=trackers or None, project_dir=run.path / "trackers")
     if read_card(run) is None:
+        check_for_leaks(recipe, dataset, quiet=not accelerator.is_main_process)
         if accelerator.is_main_process:
             write_text(run.recipe, to_yaml(recipe))
         accelerator.wait_for_everyone()
