@@ -3,6 +3,6 @@
 from slm.generate.constrain.choice import Chooser, Constraint
 
 # Raised when the same prompt may get another constrained answer than before, so that older ones are not taken for it.
-VERSION = 4
+VERSION = 5
 
 __all__ = ["VERSION", "Chooser", "Constraint"]

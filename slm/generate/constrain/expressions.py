@@ -12,6 +12,10 @@ _CALLS = frozenset(AGGREGATES) | FUNCTIONS.keys()
 _SYMBOLS = frozenset(["+", "-", "*", "/", "%", "|", "||", "<", "<=", ">", ">=", "=", "==", "!", "!=", "<>"])
 _JOINING = frozenset(["<", "<=", ">", ">=", "=", "==", "!", "!=", "<>", "and", "or"])
 
+# What binds closer than AND does, and what no closer.
+_CLOSER = _SYMBOLS | {"not", "is", "in", "between", "like", "glob", "escape"}
+_LOOSER = frozenset(["", "and", "or"])
+
 # Reads a query inside an expression: the SELECT that it stands in, how many columns it must have.
 Subquery = Callable[[Scope | None, int | None], Relation]
 
@@ -29,6 +33,10 @@ class Place:
     joins: bool = False
 
 
+def _is_zero(literal: str | None) -> bool:
+    return literal is not None and literal.isdigit() and not int(literal)
+
+
 def _calls(place: Place) -> Iterable[str]:
     """The functions that may be called there."""
     return _CALLS if place.aggregates else FUNCTIONS
@@ -43,14 +51,20 @@ class Expressions:
         self._subquery = subquery
         self._double_quoted_text = double_quoted_text
 
-    def expression(self, place: Place) -> None:
-        """Operands and what stands between them; their order of evaluation does not matter here."""
-        tokens, previous = self._tokens, ""
-        self._operand(place)
+    def expression(self, place: Place) -> str | None:
+        """Operands and what stands between them; returns the literal that it is, if it is nothing else.
+
+        The order of evaluation only matters where SQLite reckons while it reads: it takes `1 IS NULL` and `a AND 0` for
+        0, and a 0 in ORDER BY for the number of a result.
+        """
+        tokens, previous, between, alone = self._tokens, "", False, True
+        literal = self._operand(place)
         while True:
             word = tokens.peek()
             if place.joins and word not in _JOINING:
-                return
+                break
+            if _is_zero(literal) and word not in _CLOSER and "and" in (previous, word) and previous in _LOOSER:
+                raise RefusedError
             if word == "not":
                 tokens.at += 1
                 word = tokens.peek()
@@ -58,33 +72,45 @@ class Expressions:
                     raise RefusedError
             if word in _SYMBOLS or word in OPERATORS or (word == "escape" and previous == "like"):
                 tokens.at += 1
-                self._operand(place)
+                literal = self._operand(place)
             elif word == "is":
-                tokens.at += 1
-                tokens.begins("not")
-                if not tokens.begins("null"):
-                    raise RefusedError
+                self._is_null(literal)
             elif word == "in":
                 tokens.at += 1
                 tokens.expect("(")
                 self._bracket(place)
+                literal = None
             else:
-                return
-            previous = word
+                break
+            alone, previous = False, "between and" if between and word == "and" else word
+            between = word == "between" or (between and word != "and")
+        return literal if alone else None
 
-    def _bracket(self, place: Place) -> None:
-        """A query with one column, or expressions; behind the opening bracket."""
-        place = replace(place, joins=False)
+    def _is_null(self, literal: str | None) -> None:
+        """`IS NULL` behind anything but a literal."""
+        if literal is not None:
+            raise RefusedError
+        self._tokens.at += 1
+        self._tokens.begins("not")
+        if not self._tokens.begins("null"):
+            raise RefusedError
+
+    def _bracket(self, place: Place) -> str | None:
+        """A query with one column, or expressions; behind the opening bracket. Returns the literal that it is."""
+        place, literal = replace(place, joins=False), None
         if self._tokens.begins("select"):
             self._tokens.at -= 1
             self._subquery(place.scope, 1)
         else:
-            self.expression(place)
+            literal = self.expression(place)
             while self._tokens.take(","):
                 self.expression(place)
+                literal = None
         self._tokens.expect(")")
+        return literal
 
-    def _operand(self, place: Place) -> None:
+    def _operand(self, place: Place) -> str | None:
+        """Returns the literal that it is, its sign and brackets left out."""
         tokens = self._tokens
         tokens.begins("not", "+", "-")
         word = tokens.name()
@@ -94,13 +120,15 @@ class Expressions:
             self._quoted_name(word, place)
         elif word == "(":
             tokens.at += 1
-            self._bracket(place)
+            return self._bracket(place)
         elif word[0] == "'" and word.count("'") % 2:
             tokens.unclosed()
         elif word[0] == "'" or word.replace(".", "", 1).isdigit():
             tokens.at += 1
+            return word
         else:
             raise RefusedError
+        return None
 
     def _word(self, word: str, place: Place) -> None:
         """A keyword that begins an operand, a call, or a name."""

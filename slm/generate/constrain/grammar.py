@@ -69,7 +69,9 @@ def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
     tables = [table.name for table in schema.tables]
     columns = [column.name for table in schema.tables for column in table.columns]
     text = f"{_SINGLE_QUOTED}|{_DOUBLE_QUOTED}" if double_quoted_text else _SINGLE_QUOTED
-    calls = "".join(f'    | "{name.upper()}"i "(" {_arguments(*bounds)} ")"\n' for name, bounds in FUNCTIONS.items())
+    calls = "".join(
+        f'    | "{name.upper()}"i "(" {_arguments(name, *bounds)} ")"\n' for name, bounds in FUNCTIONS.items()
+    )
     expressions = _EXPRESSIONS + calls
     reserved = _any_of(RESERVED)
     lark = [
@@ -87,9 +89,10 @@ def sql_grammar(schema: Schema, *, double_quoted_text: bool = False) -> str:
     return _KEYWORD.sub(lambda found: f"/{_any_case(found[1])}/", "".join(lark))
 
 
-def _arguments(least: int, most: int) -> str:
-    more = f' ("," expr%s){{{least - 1},{most - 1}}}' if most > 1 else ""
-    return "expr%s" + more
+def _arguments(name: str, least: int, most: int) -> str:
+    one = "sum%s" if name == "trim" else "expr%s"  # sqlglot reads no comparison within TRIM
+    more = f' ("," {one}){{{least - 1},{most - 1}}}' if most > 1 else ""
+    return one + more
 
 
 def _written(names: Sequence[str]) -> set[str]:

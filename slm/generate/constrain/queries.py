@@ -61,13 +61,14 @@ class Queries:
         tokens = self._tokens
         place = Place(core.scope, aggregates=order and core.scope.aggregates)
         while True:
-            start = tokens.at
+            start, literal = tokens.at, None
             if order and self._is_alias(core):
                 tokens.at += 1
             else:
-                self._expressions.expression(place)
-            if tokens.at == start + 1 and tokens.tokens[start].isdigit():
-                self._check_number(int(tokens.tokens[start]), core, order=order)
+                literal = self._expressions.expression(place)
+            if literal and literal.isdigit():
+                # With a sign or in brackets it is a number of a result, too, to SQLite; nobody means that.
+                self._check_number(int(literal) if tokens.at == start + 1 else 0, core, order=order)
             tokens.take("asc", "desc")
             if not tokens.take(","):
                 return

@@ -24,6 +24,7 @@ SELECT client.* FROM client , sale
 SELECT name FROM client WHERE id = (SELECT * FROM flag)
 SELECT count(*) AS n FROM client ORDER BY n + 1
 SELECT cast(total AS integer) FROM sale ORDER BY 1
+SELECT name FROM client WHERE id BETWEEN -1 AND 0 AND 0 < id OR 1 AND id ORDER BY 1 , id + 0 , id = 0 AND 1.5
 """.strip().split("\n")
 
 # The bar stands where a query is certain to fail; what stands before it may go on.
@@ -56,6 +57,14 @@ SELECT total AS total|
 SELECT total AS total FROM client| WHERE total > 1
 SELECT 1 FROM client JOIN sale ON total > 1 AND name = '' JOIN flag JOIN "odd table" ON city| = ''
 SELECT 1 FROM client JOIN sale ON city = day JOIN "odd table"| ON 1 = 1
+SELECT name FROM client ORDER BY '' IS| NULL
+SELECT name FROM client GROUP BY (-1.5) IS| NULL
+SELECT name FROM client ORDER BY -1| DESC
+SELECT name FROM client ORDER BY (2)|, id
+SELECT name FROM client GROUP BY city AND 0|, id
+SELECT name FROM client ORDER BY (city AND (00)|)
+SELECT name FROM client ORDER BY 0 AND| city
+SELECT name FROM client ORDER BY id BETWEEN 0 AND 1 AND 0|
 SELECT name  |FROM client
  |SELECT name FROM client
 """.strip("\n").split("\n")
