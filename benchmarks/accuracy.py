@@ -34,15 +34,9 @@ from slm.train.job import training_data
 
 # Reasons for which SQLite gives no result at all.
 FAILS = {
-    "syntax",
-    "no_sql",
-    "no_answer",
-    "unknown_column",
-    "unknown_table",
-    "ambiguous_column",
-    "runtime_error",
-    "timeout",
-}
+    "no_sql", "no_answer", "syntax", "unknown_column", "unknown_table", "ambiguous_column", "runtime_error",
+    "forbidden", "multi_statement", "timeout", "memory", "too_many_rows",
+}  # fmt: skip
 _SIZES = {"up to 20": 20, "21 to 40": 40, "more than 40": 10**9}  # columns of a schema
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slm.data.sources import Dataset
+from slm.data.sources import Dataset, same_database
 from slm.errors import DataError
 from slm.records import Example
 
@@ -23,7 +23,9 @@ def refuse_leaks(train: Dataset, test: Dataset) -> Overlap:
     Case, spaces and the sign at the end of a question do not make another one.
     """
     asked = {_question(example): example.id for example in train.examples}
-    leaked = [(example.id, asked[key]) for example in test.examples if (key := _question(example)) in asked]
+    found = [(example, asked[key]) for example in test.examples if (key := _question(example)) in asked]
+    same = {name: _same_database(name, train, test) for name in {example.context_id for example, _ in found}}
+    leaked = [(example.id, other) for example, other in found if same[example.context_id]]
     if leaked:
         named = ", ".join(f"{one} is {other}" for one, other in leaked[:_NAMED])
         more = f" and {len(leaked) - _NAMED} more" if len(leaked) > _NAMED else ""
@@ -36,6 +38,12 @@ def refuse_leaks(train: Dataset, test: Dataset) -> Overlap:
     known = {query for example in train.examples for query in _queries(example)}
     shared = sum(not known.isdisjoint(_queries(example)) for example in test.examples)
     return Overlap(len(test.examples), shared)
+
+
+def _same_database(name: str, train: Dataset, test: Dataset) -> bool:
+    """Whether both mean one database by a name; without the files, the name has to do."""
+    one, other = train.contexts.get(name), test.contexts.get(name)
+    return one is None or other is None or same_database(one, other)
 
 
 def _question(example: Example) -> tuple[str, str]:

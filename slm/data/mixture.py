@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from slm.data.sources import Dataset, draw, load_dataset
+from slm.data.sources import Dataset, draw, load_dataset, same_database
 from slm.errors import DataError
-from slm.files import digest, sha256_file
+from slm.files import digest
 from slm.records import Example
 
 
@@ -47,7 +47,7 @@ def load_mixture(
 def _add_databases(known: dict[str, Path], part: Dataset) -> None:
     for name, path in part.contexts.items():
         other = known.setdefault(name, path)
-        if other.resolve() != path.resolve() and sha256_file(other) != sha256_file(path):
+        if not same_database(path, other):
             raise DataError(
                 f"two databases are called {name!r}",
                 where=part.name,

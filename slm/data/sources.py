@@ -178,6 +178,11 @@ def _database_files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def same_database(one: Path, other: Path) -> bool:
+    """Whether two files are one, or copies of one another."""
+    return one.resolve() == other.resolve() or sha256_file(one) == sha256_file(other)
+
+
 def draw(rows: list[T], limit: int | None, seed: int) -> list[T]:
     """`limit` of the rows in their order, drawn with `seed`; all of them without a limit."""
     if limit is None or limit >= len(rows):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from command import WITHOUT_TORCH
+from command import SLM, WITHOUT_TORCH, environment
 
 
 def without_torch(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
@@ -43,6 +43,23 @@ def test_a_file_of_answers_is_scored_without_torch(tmp_path):
     assert result["accuracy"]["right"] == len(golds) - 2
     assert result["by_reason"]["unknown_column"] == 1
     assert result["by_reason"]["no_sql"] == 1
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_run_that_would_be_scored_on_what_it_trains_on_is_refused_before_anything_is_loaded(
+    command, tiny_llama, tmp_path
+):
+    data = ["data.train=[roastery:wide, roastery:test]", "evaluate.suite=roastery:test", "evaluate.limit=4"]
+    done = subprocess.run(
+        [*SLM, command, "quickstart", f"model.name={tiny_llama}", *data],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert (
+        "roastery:test, roastery:wide + roastery:test: 148 of 148 test questions are in the training data"
+        in done.stderr
+    )
+    assert not list(tmp_path.glob("runs/*"))
 
 
 HELP = """

@@ -9,12 +9,12 @@ from slm.errors import DataError
 from slm.records import Example
 
 
-def data(name, *rows, database="shop"):
+def data(name, *rows, database="shop", file="shop.sqlite"):
     examples = tuple(
         Example(id=f"{name}-{number}", context_id=database, question=question, targets=(sql,))
         for number, (question, sql) in enumerate(rows)
     )
-    return Dataset(name, examples, {database: Path("shop.sqlite")}, "")
+    return Dataset(name, examples, {database: Path(file)}, "")
 
 
 TRAIN = data("train", ("How many items?", "SELECT COUNT(*) FROM item"), ("Which items?", "SELECT name FROM item"))
@@ -38,6 +38,17 @@ def test_only_some_of_many_are_named():
 def test_the_same_words_about_another_database_are_another_question():
     other = data("test", ("How many items?", "SELECT COUNT(*) FROM item"), database="store")
     assert refuse_leaks(TRAIN, other).queries == 0
+
+
+def test_another_database_of_the_same_name_is_another_one(tmp_path):
+    rows = ("How many items?", "SELECT COUNT(*) FROM item")
+    files = [tmp_path / name for name in ("a.sqlite", "copy.sqlite", "b.sqlite")]
+    for file, content in zip(files, "aab", strict=True):
+        file.write_text(content)
+    train, copy, other = (data(file.stem, rows, file=file) for file in files)
+    assert refuse_leaks(train, other).questions == 1
+    with pytest.raises(DataError, match="copy, a: 1 of 1"):
+        refuse_leaks(train, copy)
 
 
 def test_queries_in_common_are_counted_not_refused():
