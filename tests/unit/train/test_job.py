@@ -38,7 +38,7 @@ def recipe_for(tiny, spider, **settings) -> Recipe:
         model={"name": str(tiny)},
         data={"train": f"{spider}:train"},
         train={"batch_tokens": 150, "max_steps": 2, "learning_rate": 1e-2, **settings},
-        evaluate={"suite": f"{spider}:train"},
+        evaluate={"suite": "roastery:test"},
     )
 
 

@@ -32,7 +32,7 @@ def recipe(tmp_path, monkeypatch) -> Recipe:
         data={"train": f"{folder}:train"},
         lora={"dropout": 0.1},
         train={"batch_tokens": 800, "learning_rate": 1e-2},
-        evaluate={"suite": f"{folder}:train"},
+        evaluate={"suite": "roastery:test"},
     )
 
 
