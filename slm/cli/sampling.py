@@ -14,7 +14,7 @@ from slm.cli.output import Json, emit
 from slm.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from slm.data import Dataset
     from slm.records import Example, Generation
@@ -59,7 +59,7 @@ def sample(
 
 def _right(
     dataset: Dataset, drawn: dict[str, Generation], instances: int
-) -> tuple[int, list[tuple[Example, Sequence[str]]]]:
+) -> tuple[int, list[tuple[Example, list[str]]]]:
     """How many answers are right, and for each example the right queries that are not its gold, in canonical form."""
     from slm.progress import Meter
     from slm.sql import canonical, extract_sql, read_schema
@@ -69,18 +69,19 @@ def _right(
     examples = dataset.available
     asked = [(example, text) for example in examples for text in drawn[example.id].candidates]
     task = TextToSql(dataset.contexts, double_quoted_text=dataset.double_quoted_text)
-    right, new = 0, {example.id: dict[str, None]() for example in examples}
+    right, written = 0, {example.id: dict[str, None]() for example in examples}
     with Meter(f"judge {dataset.name}", len(asked), unit="answers") as meter:
         for (example, text), verdict in zip(asked, task.grade(asked, timeout_s=5.0, instances=instances), strict=True):
             meter.advance()
-            if not verdict.correct:
-                continue
-            right += 1
-            schema = schemas[example.context_id]
-            query = canonical(extract_sql(text), schema)
-            if query not in {canonical(gold, schema) for gold in example.targets}:
-                new[example.id][query] = None
-    return right, [(example, list(new[example.id])) for example in examples if new[example.id]]
+            if verdict.correct:
+                right += 1
+                written[example.id][canonical(extract_sql(text), schemas[example.context_id])] = None
+    found = []
+    for example in examples:
+        golds = {canonical(gold, schemas[example.context_id]) for gold in example.targets}
+        if new := [query for query in written[example.id] if query not in golds]:
+            found.append((example, new))
+    return right, found
 
 
 def _lines(example: Example, queries: Iterable[str], dataset: Dataset, out: Path) -> Iterable[dict[str, Any]]:
