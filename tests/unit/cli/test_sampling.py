@@ -7,7 +7,7 @@ import pytest
 from slm.cli import subjects
 from slm.cli.sampling import sample
 from slm.data import load_dataset, load_mixture
-from slm.errors import InputError
+from slm.errors import DataError
 from slm.recipe import load_recipe, to_yaml
 from slm.records import Generation
 
@@ -63,6 +63,8 @@ def test_right_new_ones_are_a_file_to_train_on(mine, answers, capsys):
     ]  # fmt: skip
 
 
-def test_the_questions_that_a_run_is_scored_on_are_refused(mine):
-    with pytest.raises(InputError, match="roastery:test: the run is scored on these questions"):
-        sample("roastery:test", run=mine.parent / "runs/r-1", out=mine.parent / "out.jsonl")
+def test_questions_that_the_run_is_scored_on_are_refused_under_any_name(mine):
+    (asked, *_) = load_dataset("roastery:test").examples
+    mine.write_text(json.dumps({"question": asked.question.upper(), "sql": "SELECT 1", "db": "roastery"}) + "\n")
+    with pytest.raises(DataError, match=f"1 of 148 test questions are in the training data: {asked.id} is mine-00000"):
+        sample(str(mine), run=mine.parent / "runs/r-1", out=mine.parent / "out.jsonl")

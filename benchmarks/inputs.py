@@ -1,0 +1,154 @@
+"""What each part of what the model sees and learns from is worth: a recipe trained with it and without it.
+
+python benchmarks/inputs.py RECIPE [KEY=VALUE ...] [--without canonical,values,keys] [--suite spider:dev] [--limit N]
+    [--runs runs] [--out FILE] [--json]
+
+Parts: `canonical` brings every gold into one spelling before it is learned; `values` are the cells of the database that
+a question names; `keys` are the primary and foreign keys in the schema. Each training lacks one of them, in the
+prompts that it learns from and in those that it answers; data, order, steps and seed stay. Each is scored on the same
+questions, free and within the schema. Printed are right answers, the difference to the whole recipe with its paired
+95 % interval and p (McNemar's exact test), answers that SQLite does not execute, and tokens of the prompt. Trainings
+and answers that are there already are not made again.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from accuracy import FAILS
+
+from slm import provenance
+from slm.cli.subjects import choose_subject, score
+from slm.data import Dataset, load_dataset
+from slm.evaluate import UNAVAILABLE, mcnemar, paired_difference
+from slm.files import read_records, write_json
+from slm.models import pull_model
+from slm.models.load import load_tokenizer
+from slm.recipe import Recipe, load_recipe
+from slm.records import Example, Verdict
+from slm.sql import Schema, ValueIndex
+from slm.sql.schema import schema_text
+from slm.tasks import TextToSql, text_to_sql
+from slm.train.job import train
+
+WHOLE = "whole"
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    options = _options()
+    recipe, dataset = load_recipe(options.recipe, options.overrides), load_dataset(options.suite, limit=options.limit)
+    report: dict[str, Any] = {"recipe": options.recipe, "overrides": options.overrides, "suite": dataset.name}
+    report |= {"limit": options.limit, "code": provenance.code_state(), "machine": provenance.machine(), "rows": []}
+    first: dict[bool, list[Verdict]] = {}
+    for part in (WHOLE, *options.without):
+        with without(part):
+            verdicts = _trained_and_scored(
+                recipe, dataset, options.runs / f"without-{part}" if part != WHOLE else options.runs
+            )
+            tokens = _prompt_tokens(recipe, dataset)
+        first = first or verdicts
+        for constrained, found in verdicts.items():
+            row = {"without": None if part == WHOLE else part, "constrained": constrained, "prompt_tokens": tokens}
+            report["rows"].append(row | _figures(found, first[constrained], part == WHOLE))
+        if options.out is not None:
+            write_json(options.out, report)
+    if options.json or not sys.stdout.isatty():
+        print(json.dumps(report))
+    else:
+        _show(report["rows"])
+    return 0
+
+
+@contextmanager
+def without(part: str) -> Iterator[None]:
+    """While it lasts, the task leaves out one part of prompts or targets; `whole` leaves out none."""
+    changes: Mapping[str, tuple[Any, str, Any]] = {
+        "canonical": (TextToSql, "target", _as_written),
+        "values": (ValueIndex, "hints", lambda *_: []),
+        "keys": (text_to_sql, "schema_text", lambda schema: schema_text(_keyless(schema))),
+    }
+    if part == WHOLE:
+        yield
+    else:
+        with patch.object(*changes[part]):
+            yield
+
+
+def _as_written(_: TextToSql, example: Example) -> str:
+    return " ".join(example.targets[0].split())
+
+
+def _keyless(schema: Schema) -> Schema:
+    tables = tuple(replace(table, primary_key=()) for table in schema.tables)
+    return replace(schema, tables=tables, foreign_keys=())
+
+
+def _trained_and_scored(recipe: Recipe, dataset: Dataset, runs: Path) -> dict[bool, list[Verdict]]:
+    """Verdicts of the free answers (False) and of those within the schema (True)."""
+    run = train(recipe, runs).path
+    found = {}
+    for constrain in (False, True):
+        subject = choose_subject(run=run, model=None, runs=runs, accept_license=False, constrain=constrain)
+        score(subject, dataset, timeout_s=30.0)
+        verdicts = read_records(subject.run.verdicts(dataset.name), Verdict)
+        found[constrain] = [one for one in verdicts if one.reason not in UNAVAILABLE]
+    return found
+
+
+def _prompt_tokens(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
+    """Mean tokens of the part that all questions of a database share, and of the question's own."""
+    tokenizer = load_tokenizer(pull_model(recipe.model.name))
+    task = TextToSql(dataset.contexts)
+    prompts = [task.prompt(example) for example in dataset.available]
+    texts = {"context": [one.context for one in prompts], "question": [one.question for one in prompts]}
+    counted = {key: tokenizer(found, add_special_tokens=False)["input_ids"] for key, found in texts.items()}
+    return {key: round(sum(map(len, found)) / len(found), 1) for key, found in counted.items()}
+
+
+def _figures(verdicts: list[Verdict], whole: list[Verdict], is_whole: bool) -> dict[str, Any]:
+    difference = paired_difference(whole, verdicts)
+    return {
+        "right": sum(one.correct for one in verdicts),
+        "questions": len(verdicts),
+        "against_whole": None if is_whole else difference.model_dump(),
+        "p": None if is_whole else mcnemar(difference),
+        "not_executed": sum(one.reason in FAILS for one in verdicts),
+    }
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        gain = row["against_whole"]
+        against = "" if gain is None else f", {100 * gain['value']:+.1f} points (p = {row['p']:.1g})"
+        name = "whole" if row["without"] is None else f"without {row['without']}"
+        print(
+            f"{name}, {'within the schema' if row['constrained'] else 'free'}: {row['right']} of {row['questions']}"
+            f"{against}; {row['not_executed']} not executed; tokens of a prompt {row['prompt_tokens']}"
+        )
+
+
+def _options() -> argparse.Namespace:
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a recipe file, or the name of a shipped one")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--without", default="canonical,values,keys", help="the parts to leave out, one at a time")
+    parser.add_argument("--suite", default="spider:dev")
+    parser.add_argument("--limit", type=int, help="only this many questions (all)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the report as JSON")
+    parser.add_argument("--json", action="store_true", help="JSON, as it is when piped")
+    options = parser.parse_args()
+    options.without = options.without.split(",")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
