@@ -19,8 +19,8 @@ from streaming import streaming
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What needs a network, a hub or the whole set-up; `make quickstart` and `make test` are what CI and users run. A `curl`
-# runs with the server that the page has started before.
-NOT_HERE = re.compile(r"^(make|git|cd|pip|python -m venv|pre-commit|export|curl|slm models pull)\b")
+# runs with the server that the page has started before; `--verify-resume` is in test_kill.py.
+NOT_HERE = re.compile(r"^(make|git|cd|pip|python -m venv|pre-commit|export|curl|slm models pull)\b|.* --verify-resume$")
 
 
 def lines(page: Path) -> Iterator[str]:
@@ -33,10 +33,12 @@ def lines(page: Path) -> Iterator[str]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """(page, command) of those that are run here."""
+    """(page, command) of those that are run here, each where it stands first."""
+    known: set[str] = set()
     for page in PAGES:
         for command in lines(page):
-            if not NOT_HERE.match(command):
+            if not NOT_HERE.match(command) and command not in known:
+                known.add(command)
                 yield page.name, command
 
 
@@ -124,8 +126,6 @@ def shrink(command: str, tiny: Path, server: str) -> str:
     if re.match(r"slm (run|train)|accelerate launch", command):
         suite = [] if "own-data" in command else SUITE
         few = " ".join([f"model.name={tiny}", *suite, *FEW, "train.max_steps=2"])
-        if "--verify-resume" in command:  # which needs steps to be killed between
-            few = few.replace("train.max_steps=2", "train.batch_tokens=600 train.max_steps=4")
         command = re.sub(r"recipes/\S+", rf"\g<0> {few}", command)
     return command
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
@@ -65,6 +66,19 @@ def test_a_training_killed_at_three_random_steps_ends_with_the_same_bits(slm, ti
     assert card["totals"]["resumed_at"], "it started from the beginning"
     assert [row["step"] for row in rows(run / "metrics.jsonl")] == list(range(1, last + 1))
     assert final_weights(run) == final_weights(other)
+
+
+def test_verify_resume_kills_once_and_twice_and_the_bits_are_the_same(slm, tiny_llama, tmp_path):
+    recipe = ["quickstart", f"model.name={tiny_llama}", *TINY_RUN, *TRAINING, "train.batch_tokens=600"]
+    said = slm("train", *recipe, "--verify-resume").stdout
+    straight, once, twice = re.findall(r"^  weights (\w+)  optimizer (\w+)  (.+)$", said, re.MULTILINE)
+    assert straight[:2] == once[:2] == twice[:2]
+    assert straight[2] == "straight through"
+    assert re.fullmatch(r"killed after step [1-5]; continued at .+", once[2])
+    assert re.fullmatch(r"killed after step [1-5], [1-5]; continued at .+", twice[2])
+    assert said.startswith("6 steps")
+    assert said.endswith("equal to the bit\n")
+    assert not list((tmp_path / "runs").iterdir()), "scratch folders are left"
 
 
 def test_sigterm_saves_says_so_and_the_same_command_continues(slm, tiny_llama, tmp_path):
