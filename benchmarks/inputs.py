@@ -5,10 +5,10 @@ python benchmarks/inputs.py RECIPE [KEY=VALUE ...] [--without canonical,values,k
 
 Parts: `canonical` brings every gold into one spelling before it is learned; `values` are the cells of the database that
 a question names; `keys` are the primary and foreign keys in the schema. Each training lacks one of them, in the
-prompts that it learns from and in those that it answers; data, order, steps and seed stay. Each is scored on the same
-questions, free and within the schema. Printed are right answers, the difference to the whole recipe with its paired
-95 % interval and p (McNemar's exact test), answers that SQLite does not execute, and tokens of the prompt. Trainings
-and answers that are there already are not made again.
+prompts that it learns from and in those that it answers; data, packs' size and seed stay, so that shorter prompts make
+fewer steps of more examples. Each is scored on the same questions, free and within the schema. Printed are right
+answers, the difference to the whole recipe with its paired 95 % interval and p (McNemar's exact test), answers that
+SQLite does not execute, and tokens of the prompt. Trainings and answers that are there already are not made again.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from accuracy import FAILS
 from slm import provenance
 from slm.cli.subjects import choose_subject, score
 from slm.data import Dataset, load_dataset
-from slm.evaluate import UNAVAILABLE, mcnemar, paired_difference
+from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
 from slm.files import read_records, write_json
 from slm.models import pull_model
 from slm.models.load import load_tokenizer
@@ -115,8 +115,7 @@ def _prompt_tokens(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
 def _figures(verdicts: list[Verdict], whole: list[Verdict], is_whole: bool) -> dict[str, Any]:
     difference = paired_difference(whole, verdicts)
     return {
-        "right": sum(one.correct for one in verdicts),
-        "questions": len(verdicts),
+        "accuracy": accuracy(verdicts).model_dump(),
         "against_whole": None if is_whole else difference.model_dump(),
         "p": None if is_whole else mcnemar(difference),
         "not_executed": sum(one.reason in FAILS for one in verdicts),
@@ -127,9 +126,10 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         gain = row["against_whole"]
         against = "" if gain is None else f", {100 * gain['value']:+.1f} points (p = {row['p']:.1g})"
+        rate = row["accuracy"]
         name = "whole" if row["without"] is None else f"without {row['without']}"
         print(
-            f"{name}, {'within the schema' if row['constrained'] else 'free'}: {row['right']} of {row['questions']}"
+            f"{name}, {'within the schema' if row['constrained'] else 'free'}: {rate['right']} of {rate['total']}"
             f"{against}; {row['not_executed']} not executed; tokens of a prompt {row['prompt_tokens']}"
         )
 

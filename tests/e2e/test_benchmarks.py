@@ -99,7 +99,7 @@ def test_parts_of_the_prompt_are_left_out_in_training_and_in_answering(tiny_llam
     found = {(row["without"], row["constrained"]): row for row in report["rows"]}
     parts = (None, "canonical", "values", "keys")
     assert list(found) == [(part, constrained) for part in parts for constrained in (False, True)]
-    assert all(row["questions"] == 4 for row in found.values())
+    assert all(row["accuracy"]["total"] == 4 for row in found.values())
     tokens = {part: found[part, True]["prompt_tokens"] for part in parts}
     assert tokens["canonical"] == tokens[None]
     assert tokens["values"]["question"] < tokens[None]["question"]

@@ -191,7 +191,7 @@ def test_a_real_vllm_gives_the_runs_answers(tmp_path):
     options += ["--log", tmp_path / "vllm.log", "--key-env", "SERVE_KEY"]
     with slm_serve(run.path, *options, folder=tmp_path, SERVE_KEY=KEY, **settings) as server:
         with OpenAiBackend(server.url, run.path.name, local.renderer, max_new_tokens=12, key=KEY) as client:
-            served = [answer.text for answer in client.generate(requests)]
+            served = {answer.example_id: answer.text for answer in client.generate(requests)}
         assert server.stop() == 0
         assert KEY not in server.output() + Path(server.told["log"]).read_text()
-    assert served == [answer.text for answer in local.generate(requests)]
+    assert served == {answer.example_id: answer.text for answer in local.generate(requests)}
