@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slm import provenance
-from slm.cli.subjects import choose_subject, score
+from slm.cli.subjects import Subject, choose_subject, score
 from slm.data import Dataset, load_dataset
 from slm.data.holdout import hold_out
 from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
@@ -52,14 +52,7 @@ def main() -> int:
           f"scored on {dataset.name}", file=sys.stderr)  # fmt: skip
     first: list[Verdict] = []
     for name, constrain, candidates in _steps(options.candidates, options.steps):
-        subject = choose_subject(
-            run=options.run, model=None, runs=options.run.parent, accept_license=False, constrain=constrain,
-            candidates=candidates,
-        )  # fmt: skip
-        result = score(subject, dataset, timeout_s=30.0)
-        verdicts = [
-            one for one in read_records(subject.run.verdicts(dataset.name), Verdict) if one.reason not in UNAVAILABLE
-        ]
+        subject, result, verdicts = scored(options.run, dataset, constrain=constrain, candidates=candidates)
         first = first or verdicts
         answers = read_predictions(subject.predictions(dataset))
         cut = sum(answers[one.example_id].finish_reason == "length" for one in verdicts)
@@ -71,6 +64,36 @@ def main() -> int:
     else:
         _show(report["steps"])
     return 0
+
+
+def scored(
+    run: Path, dataset: Dataset, *, constrain: bool, candidates: int | None = None
+) -> tuple[Subject, Result, list[Verdict]]:
+    """Who answers as the decoding says, its result, and its verdicts on the questions whose database is here."""
+    subject = choose_subject(
+        run=run, model=None, runs=run.parent, accept_license=False, constrain=constrain, candidates=candidates
+    )
+    result = score(subject, dataset, timeout_s=30.0)
+    verdicts = read_records(subject.run.verdicts(dataset.name), Verdict)
+    return subject, result, [one for one in verdicts if one.reason not in UNAVAILABLE]
+
+
+def compared(result: Result, verdicts: list[Verdict], first: list[Verdict], base: str) -> dict[str, Any]:
+    """How much is right, what that is against `first`, which is called `base`, and what SQLite did not execute."""
+    difference = paired_difference(first, verdicts)
+    return {
+        "accuracy": result.accuracy.model_dump(),
+        f"against_{base}": difference.model_dump() if verdicts is not first else None,
+        "p": mcnemar(difference) if verdicts is not first else None,
+        "not_executed": sum(one.reason in FAILS for one in verdicts),
+    }
+
+
+def told(row: dict[str, Any], base: str) -> str:
+    """The figures of `compared` for a terminal."""
+    rate, gain = row["accuracy"], row[f"against_{base}"]
+    against = "" if gain is None else f", {100 * gain['value']:+.1f} points (p = {row['p']:.1g})"
+    return f"{rate['right']} of {rate['total']} = {rate['value']:.1%}{against}; {row['not_executed']} not executed"
 
 
 def held_out(run: Path) -> Dataset:
@@ -94,16 +117,12 @@ def _steps(count: int, names: Sequence[str]) -> list[tuple[str, bool, int]]:
 def _row(
     name: str, result: Result, verdicts: list[Verdict], first: list[Verdict], dataset: Dataset, cut: int
 ) -> dict[str, Any]:
-    difference = paired_difference(first, verdicts)
-    fails = sum(one.reason in FAILS for one in verdicts)
+    figures = compared(result, verdicts, first, "free")
     tokens, seconds = result.completion_tokens_per_question, result.seconds_per_question
     return {
         "step": name,
-        "accuracy": result.accuracy.model_dump(),
-        "against_free": difference.model_dump() if verdicts is not first else None,
-        "p": mcnemar(difference) if verdicts is not first else None,
-        "not_executed": fails,
-        "not_executed_share": fails / len(verdicts),
+        **figures,
+        "not_executed_share": figures["not_executed"] / len(verdicts),
         "cut_off": cut,
         "tokens_per_answer": tokens,
         "seconds_per_answer": seconds,
@@ -129,12 +148,7 @@ def _by_size(verdicts: Sequence[Verdict], dataset: Dataset) -> dict[str, Any]:
 
 def _show(steps: Sequence[dict[str, Any]]) -> None:
     for row in steps:
-        rate, gain = row["accuracy"], row["against_free"]
-        against = "" if gain is None else f", {100 * gain['value']:+.1f} points (p = {row['p']:.1g})"
-        print(
-            f"{row['step']}: {rate['right']} of {rate['total']} = {rate['value']:.1%}{against}; "
-            f"{row['not_executed']} not executed; {row['seconds_per_answer']:.2f} s an answer"
-        )
+        print(f"{row['step']}: {told(row, 'free')}; {row['seconds_per_answer']:.2f} s an answer")
 
 
 def _options() -> argparse.Namespace:

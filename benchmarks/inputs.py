@@ -14,20 +14,17 @@ SQLite does not execute, and tokens of the prompt. Trainings and answers that ar
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from accuracy import FAILS
+from accuracy import compared, scored, told
 
 from slm import provenance
-from slm.cli.subjects import choose_subject, score
 from slm.data import Dataset, load_dataset
-from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
-from slm.files import read_records, write_json
+from slm.files import write_json
 from slm.models import pull_model
 from slm.models.load import load_tokenizer
 from slm.recipe import Recipe, load_recipe
@@ -37,7 +34,7 @@ from slm.sql.schema import schema_text
 from slm.tasks import TextToSql, text_to_sql
 from slm.train.job import train
 
-WHOLE = "whole"
+PARTS = ("canonical", "values", "keys")
 
 
 def main() -> int:
@@ -47,16 +44,15 @@ def main() -> int:
     report: dict[str, Any] = {"recipe": options.recipe, "overrides": options.overrides, "suite": dataset.name}
     report |= {"limit": options.limit, "code": provenance.code_state(), "machine": provenance.machine(), "rows": []}
     first: dict[bool, list[Verdict]] = {}
-    for part in (WHOLE, *options.without):
-        with without(part):
-            verdicts = _trained_and_scored(
-                recipe, dataset, options.runs / f"without-{part}" if part != WHOLE else options.runs
-            )
+    for part in (None, *options.without):
+        with without(part) if part else nullcontext():
+            run = train(recipe, options.runs / f"without-{part}" if part else options.runs).path
             tokens = _prompt_tokens(recipe, dataset)
-        first = first or verdicts
-        for constrained, found in verdicts.items():
-            row = {"without": None if part == WHOLE else part, "constrained": constrained, "prompt_tokens": tokens}
-            report["rows"].append(row | _figures(found, first[constrained], part == WHOLE))
+            for constrained in (False, True):
+                _, result, verdicts = scored(run, dataset, constrain=constrained)
+                row = {"without": part, "constrained": constrained, "prompt_tokens": tokens}
+                whole = first.setdefault(constrained, verdicts)
+                report["rows"].append(row | compared(result, verdicts, whole, "whole"))
         if options.out is not None:
             write_json(options.out, report)
     if options.json or not sys.stdout.isatty():
@@ -66,19 +62,13 @@ def main() -> int:
     return 0
 
 
-@contextmanager
-def without(part: str) -> Iterator[None]:
-    """While it lasts, the task leaves out one part of prompts or targets; `whole` leaves out none."""
-    changes: Mapping[str, tuple[Any, str, Any]] = {
-        "canonical": (TextToSql, "target", _as_written),
-        "values": (ValueIndex, "hints", lambda *_: []),
-        "keys": (text_to_sql, "schema_text", lambda schema: schema_text(_keyless(schema))),
-    }
-    if part == WHOLE:
-        yield
-    else:
-        with patch.object(*changes[part]):
-            yield
+def without(part: str) -> AbstractContextManager[Any]:
+    """While it lasts, the task leaves out one of PARTS."""
+    if part == "canonical":
+        return patch.object(TextToSql, "target", _as_written)
+    if part == "values":
+        return patch.object(ValueIndex, "hints", lambda *_: [])
+    return patch.object(text_to_sql, "schema_text", lambda schema: schema_text(_keyless(schema)))
 
 
 def _as_written(_: TextToSql, example: Example) -> str:
@@ -88,18 +78,6 @@ def _as_written(_: TextToSql, example: Example) -> str:
 def _keyless(schema: Schema) -> Schema:
     tables = tuple(replace(table, primary_key=()) for table in schema.tables)
     return replace(schema, tables=tables, foreign_keys=())
-
-
-def _trained_and_scored(recipe: Recipe, dataset: Dataset, runs: Path) -> dict[bool, list[Verdict]]:
-    """Verdicts of the free answers (False) and of those within the schema (True)."""
-    run = train(recipe, runs).path
-    found = {}
-    for constrain in (False, True):
-        subject = choose_subject(run=run, model=None, runs=runs, accept_license=False, constrain=constrain)
-        score(subject, dataset, timeout_s=30.0)
-        verdicts = read_records(subject.run.verdicts(dataset.name), Verdict)
-        found[constrain] = [one for one in verdicts if one.reason not in UNAVAILABLE]
-    return found
 
 
 def _prompt_tokens(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
@@ -112,26 +90,11 @@ def _prompt_tokens(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
     return {key: round(sum(map(len, found)) / len(found), 1) for key, found in counted.items()}
 
 
-def _figures(verdicts: list[Verdict], whole: list[Verdict], is_whole: bool) -> dict[str, Any]:
-    difference = paired_difference(whole, verdicts)
-    return {
-        "accuracy": accuracy(verdicts).model_dump(),
-        "against_whole": None if is_whole else difference.model_dump(),
-        "p": None if is_whole else mcnemar(difference),
-        "not_executed": sum(one.reason in FAILS for one in verdicts),
-    }
-
-
 def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        gain = row["against_whole"]
-        against = "" if gain is None else f", {100 * gain['value']:+.1f} points (p = {row['p']:.1g})"
-        rate = row["accuracy"]
-        name = "whole" if row["without"] is None else f"without {row['without']}"
-        print(
-            f"{name}, {'within the schema' if row['constrained'] else 'free'}: {rate['right']} of {rate['total']}"
-            f"{against}; {row['not_executed']} not executed; tokens of a prompt {row['prompt_tokens']}"
-        )
+        name = f"without {row['without']}" if row["without"] else "whole"
+        decoding = "within the schema" if row["constrained"] else "free"
+        print(f"{name}, {decoding}: {told(row, 'whole')}; tokens of a prompt {row['prompt_tokens']}")
 
 
 def _options() -> argparse.Namespace:
@@ -139,7 +102,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="a recipe file, or the name of a shipped one")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--without", default="canonical,values,keys", help="the parts to leave out, one at a time")
+    parser.add_argument("--without", default=",".join(PARTS), help="the parts to leave out, one at a time")
     parser.add_argument("--suite", default="spider:dev")
     parser.add_argument("--limit", type=int, help="only this many questions (all)")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -147,6 +110,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="JSON, as it is when piped")
     options = parser.parse_args()
     options.without = options.without.split(",")
+    if unknown := set(options.without) - set(PARTS):
+        parser.error(f"--without {', '.join(sorted(unknown))}: expected some of {', '.join(PARTS)}")
     return options
 
 

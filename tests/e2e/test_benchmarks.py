@@ -83,11 +83,7 @@ def test_parts_of_the_prompt_are_left_out_in_training_and_in_answering(tiny_llam
     whole = load_dataset("roastery:train")
     database = str(whole.contexts["roastery"])
     lines = [
-        {
-            "question": one.question,
-            "sql": one.targets[0].replace("SELECT", "select"),
-            "db": database,
-        }
+        {"question": one.question, "sql": one.targets[0].replace("SELECT", "select"), "db": database}
         for one in whole.examples[:6]
     ]
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
