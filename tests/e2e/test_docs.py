@@ -33,13 +33,12 @@ def lines(page: Path) -> Iterator[str]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """(page, command) of those that are run here, each where it stands first."""
+    """(page, command) of those that are run here: all of a page in its order, but for those of a page before it."""
     known: set[str] = set()
     for page in PAGES:
-        for command in lines(page):
-            if not NOT_HERE.match(command) and command not in known:
-                known.add(command)
-                yield page.name, command
+        of_page = [command for command in lines(page) if not NOT_HERE.match(command) and command not in known]
+        known.update(of_page)
+        yield from ((page.name, command) for command in of_page)
 
 
 def requests_after(page: str, server: str) -> list[str]:
