@@ -104,6 +104,25 @@ def test_parts_of_the_prompt_are_left_out_in_training_and_in_answering(tiny_llam
     assert len(set(adapters)) == len(adapters) == len(parts), "each training saw something else"
 
 
+def test_settings_are_tried_on_questions_held_out_of_training(tiny_llama, tmp_path):
+    options = ["quickstart", f"model.name={tiny_llama}", *TINY_RUN, "--questions", "4"]
+    options += ["--try", "train.learning_rate=1e-5", "--try", "lora.rank=2 train.max_steps=1"]
+    options += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report.json")]
+    report = json.loads(run(sys.executable, "benchmarks/search.py", *options))
+    assert report == json.loads((tmp_path / "report.json").read_text())
+    assert report["examples"] < 24 - 4 + 1
+    assert "held out" in report["scored_on"]
+    rows = {(row["tried"], row["constrained"]): row for row in report["rows"]}
+    tried = ["", *options[options.index("--try") + 1 : options.index("--runs") : 2]]
+    assert list(rows) == [(each, constrained) for each in tried for constrained in (False, True)]
+    assert all(row["accuracy"]["total"] == 4 for row in rows.values())
+    assert rows["", True]["against_recipe"] is None
+    assert rows[tried[1], True]["against_recipe"]["total"] == 4
+    assert rows[tried[2], True]["steps"] == 1 < rows["", True]["steps"]
+    adapters = [path.read_bytes() for path in tmp_path.glob("runs/*/adapter/adapter_model.safetensors")]
+    assert len(set(adapters)) == len(adapters) == len(tried)
+
+
 def test_walks_through_a_grammar_are_queries():
     out = run(sys.executable, "benchmarks/constrain.py", "walks", "roastery:test", "--walks", "5")
     row = json.loads(out.splitlines()[-1])
