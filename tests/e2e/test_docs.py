@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from command import FEW, ROOT, SLM, SUITE, environment
+from command import FEW, ROOT, SUITE, environment
 from fake_vllm import make_python
+from preloaded import run_slm
 from serve_process import slm_serve
 from streaming import streaming
 
@@ -84,14 +85,12 @@ def server() -> Iterator[str]:
 
 def run(command: str, folder: Path, tiny: Path, server: str = "") -> None:
     program, *arguments = shlex.split(shrink(command, tiny, server))
-    done = subprocess.run(
-        [*(SLM if program == "slm" else [program]), *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    if program == "slm":
+        done = run_slm(arguments, cwd=folder, env=environment(), timeout=300)
+    else:
+        done = subprocess.run(
+            [program, *arguments], cwd=folder, env=environment(), capture_output=True, text=True, timeout=300
+        )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 

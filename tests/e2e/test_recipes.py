@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from command import ROOT, TINY_RUN
+from command import ROOT, TINY_RUN, environment
+from preloaded import run_slm
 from slm.models import find_model
 from slm.recipe import load_recipe
 from tiny import make_tiny_model
@@ -14,12 +15,12 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_two_steps_and_a_generation(slm, path: Path, tmp_path):
+def test_two_steps_and_a_generation(path: Path, tmp_path):
     recipe = load_recipe(str(path))
     family = find_model(recipe.model.name).family
     assert family is not None
     tiny = make_tiny_model(family, tmp_path / "tiny")
-    done = slm(
+    arguments = [
         "run",
         str(path),
         f"model.name={tiny}",
@@ -29,7 +30,9 @@ def test_two_steps_and_a_generation(slm, path: Path, tmp_path):
         "evaluate.limit=1",
         "data.databases=null",
         "evaluate.databases=null",
-    )
+    ]
+    done = run_slm(arguments, cwd=tmp_path, env=environment(), timeout=300)
+    assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
     assert (before["tuned"], after["tuned"]) == (False, True)
     assert before["examples"] == after["examples"] == 1
