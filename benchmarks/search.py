@@ -33,6 +33,11 @@ def main() -> int:
     held = [f"watch.every={10**9}", f"watch.examples={options.questions}", "watch.keep=last"]
     tries = ["", *options.tries]
     recipes = [load_recipe(options.recipe, [*options.overrides, *held, *shlex.split(tried)]) for tried in tries]
+    for tried, recipe in zip(tries, recipes, strict=True):
+        if (recipe.data, recipe.watch) != (recipes[0].data, recipes[0].watch):
+            raise SystemExit(
+                f"--try {tried!r}: other data hold out other questions; try settings of model, lora and train"
+            )
     report: dict[str, Any] = {"recipe": options.recipe, "overrides": options.overrides, "code": provenance.code_state()}
     report |= {"machine": provenance.machine(), "rows": []}
     first: dict[bool, list[Verdict]] = {}

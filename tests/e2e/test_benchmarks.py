@@ -123,6 +123,13 @@ def test_settings_are_tried_on_questions_held_out_of_training(tiny_llama, tmp_pa
     assert len(set(adapters)) == len(adapters) == len(tried)
 
 
+def test_what_holds_other_questions_out_is_not_tried(tmp_path):
+    options = ["quickstart", "--try", "train.learning_rate=1e-5", "--try", "data.limit=20", "--runs", str(tmp_path)]
+    told = run(sys.executable, "benchmarks/search.py", *options, expect=1)
+    assert "--try 'data.limit=20': other data hold out other questions" in told
+    assert not list(tmp_path.iterdir())
+
+
 def test_walks_through_a_grammar_are_queries():
     out = run(sys.executable, "benchmarks/constrain.py", "walks", "roastery:test", "--walks", "5")
     row = json.loads(out.splitlines()[-1])
