@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from slm.data.holdout import hold_out
 from slm.evaluate import UNAVAILABLE, accuracy, mcnemar, paired_difference
 from slm.files import read_records, write_json
 from slm.generate import read_predictions
-from slm.recipe import load_recipe
+from slm.recipe import Recipe, load_recipe
 from slm.records import Result, Verdict
 from slm.sql import read_schema
 from slm.train.job import training_data
@@ -37,13 +37,15 @@ FAILS = {
     "no_sql", "no_answer", "syntax", "unknown_column", "unknown_table", "ambiguous_column", "runtime_error",
     "forbidden", "multi_statement", "timeout", "memory", "too_many_rows",
 }  # fmt: skip
+DECODING = {False: "free", True: "within the schema"}
 _SIZES = {"up to 20": 20, "21 to 40": 40, "more than 40": 10**9}  # columns of a schema
 
 
 def main() -> int:
     """Measure and print; returns the exit code."""
     options = _options()
-    dataset = held_out(options.run) if options.held_out else load_dataset(options.suite, limit=options.limit)
+    recipe = load_recipe(str(options.run / "recipe.yaml"))
+    dataset = held_out(recipe) if options.held_out else load_dataset(options.suite, limit=options.limit)
     card = json.loads((options.run / "card.json").read_text())
     origin = {key: card[key] for key in ("run", "data_name", "examples", "held_out_examples", "parameters")}
     report: dict[str, Any] = {"trained": origin, "suite": dataset.name, "limit": options.limit}
@@ -89,6 +91,14 @@ def compared(result: Result, verdicts: list[Verdict], first: list[Verdict], base
     }
 
 
+def both_ways(run: Path, dataset: Dataset, first: dict[bool, list[Verdict]], base: str) -> Iterator[dict[str, Any]]:
+    """The figures of `compared`, free and within the schema; `first` keeps the verdicts of the run asked first."""
+    for constrained in DECODING:
+        _, result, verdicts = scored(run, dataset, constrain=constrained)
+        figures = compared(result, verdicts, first.setdefault(constrained, verdicts), base)
+        yield {"constrained": constrained} | figures
+
+
 def told(row: dict[str, Any], base: str) -> str:
     """The figures of `compared` for a terminal."""
     rate, gain = row["accuracy"], row[f"against_{base}"]
@@ -96,9 +106,8 @@ def told(row: dict[str, Any], base: str) -> str:
     return f"{rate['right']} of {rate['total']} = {rate['value']:.1%}{against}; {row['not_executed']} not executed"
 
 
-def held_out(run: Path) -> Dataset:
-    """The questions that a run held out of its training."""
-    recipe = load_recipe(str(run / "recipe.yaml"))
+def held_out(recipe: Recipe) -> Dataset:
+    """The questions that a recipe holds out of its training."""
     whole = training_data(recipe)
     _, examples = hold_out(whole, recipe.watch.examples, recipe.data.seed)
     return replace(whole, name=f"{whole.name}, held out", examples=examples)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from accuracy import compared, scored, told
+from accuracy import DECODING, both_ways, told
 
 from slm import provenance
 from slm.data import Dataset, load_dataset
@@ -48,11 +48,8 @@ def main() -> int:
         with without(part) if part else nullcontext():
             run = train(recipe, options.runs / f"without-{part}" if part else options.runs).path
             tokens = _prompt_tokens(recipe, dataset)
-            for constrained in (False, True):
-                _, result, verdicts = scored(run, dataset, constrain=constrained)
-                row = {"without": part, "constrained": constrained, "prompt_tokens": tokens}
-                whole = first.setdefault(constrained, verdicts)
-                report["rows"].append(row | compared(result, verdicts, whole, "whole"))
+            row = {"without": part, "prompt_tokens": tokens}
+            report["rows"].extend(row | figures for figures in both_ways(run, dataset, first, "whole"))
         if options.out is not None:
             write_json(options.out, report)
     if options.json or not sys.stdout.isatty():
@@ -93,8 +90,9 @@ def _prompt_tokens(recipe: Recipe, dataset: Dataset) -> dict[str, float]:
 def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         name = f"without {row['without']}" if row["without"] else "whole"
-        decoding = "within the schema" if row["constrained"] else "free"
-        print(f"{name}, {decoding}: {told(row, 'whole')}; tokens of a prompt {row['prompt_tokens']}")
+        print(
+            f"{name}, {DECODING[row['constrained']]}: {told(row, 'whole')}; tokens of a prompt {row['prompt_tokens']}"
+        )
 
 
 def _options() -> argparse.Namespace:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from accuracy import compared, held_out, scored, told
+from accuracy import DECODING, both_ways, held_out, told
 
 from slm import provenance
 from slm.files import write_json
@@ -39,19 +39,17 @@ def main() -> int:
                 f"--try {tried!r}: other data hold out other questions; try settings of model, lora and train"
             )
     report: dict[str, Any] = {"recipe": options.recipe, "overrides": options.overrides, "code": provenance.code_state()}
-    report |= {"machine": provenance.machine(), "rows": []}
+    dataset = held_out(recipes[0])
+    report |= {"machine": provenance.machine(), "scored_on": dataset.name, "rows": []}
     first: dict[bool, list[Verdict]] = {}
     for tried, recipe in zip(tries, recipes, strict=True):
         run = train(recipe, options.runs)
         card = read_card(run)
         assert card is not None
-        dataset = held_out(run.path)
-        report |= {"scored_on": dataset.name, "examples": card["examples"]}
-        for constrained in (False, True):
-            _, result, verdicts = scored(run.path, dataset, constrain=constrained)
-            row = {"tried": tried, "constrained": constrained, "steps": card["totals"]["steps"]}
-            row |= {"train_seconds": card["totals"]["seconds"], "last_loss": card["totals"]["last_loss"]}
-            report["rows"].append(row | compared(result, verdicts, first.setdefault(constrained, verdicts), "recipe"))
+        totals, report["examples"] = card["totals"], card["examples"]
+        row = {"tried": tried, "steps": totals["steps"], "train_seconds": totals["seconds"]}
+        row["last_loss"] = totals["last_loss"]
+        report["rows"].extend(row | figures for figures in both_ways(run.path, dataset, first, "recipe"))
         if options.out is not None:
             write_json(options.out, report)
     if options.json or not sys.stdout.isatty():
@@ -64,9 +62,8 @@ def main() -> int:
 def _show(report: dict[str, Any]) -> None:
     print(f"trained on {report['examples']} examples; scored on {report['scored_on']}")
     for row in report["rows"]:
-        decoding = "within the schema" if row["constrained"] else "free"
         figures = f"{row['steps']} steps, {row['train_seconds']:.0f} s"
-        print(f"{row['tried'] or 'the recipe'}, {decoding}: {told(row, 'recipe')}; {figures}")
+        print(f"{row['tried'] or 'the recipe'}, {DECODING[row['constrained']]}: {told(row, 'recipe')}; {figures}")
 
 
 def _options() -> argparse.Namespace:

@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
+
+from command import environment
 
 _IMPORTS = ["peft", "transformers.modeling_utils", "slm.train.loop", "slm.train.prepare", "slm.generate.local"]
 # How the server starts: with one thread, as others would be missing after a fork; and as a program that trains would
@@ -21,18 +23,16 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(_IMPORTS)
 
 
-def run_slm(
-    arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
-) -> subprocess.CompletedProcess[str]:
-    """What `subprocess.run` of `slm ARGUMENTS` gives. Raises TimeoutError after `timeout` seconds."""
+def run_slm(arguments: Sequence[str], *, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` of `slm ARGUMENTS` in `cwd` gives. Raises TimeoutError after five minutes."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         process = _PROCESSES.Process(
-            target=_command, args=(list(arguments), str(cwd), {**env, **_START}, str(out), str(err))
+            target=_command, args=(list(arguments), str(cwd), environment(**_START), str(out), str(err))
         )
         with patch.dict(os.environ, _START):
             process.start()
-        process.join(timeout)
+        process.join(timeout=300)
         if process.is_alive():
             process.kill()
             raise TimeoutError(f"slm {' '.join(arguments)}\n{err.read_text()}")

@@ -105,15 +105,15 @@ def test_parts_of_the_prompt_are_left_out_in_training_and_in_answering(tiny_llam
 
 
 def test_settings_are_tried_on_questions_held_out_of_training(tiny_llama, tmp_path):
+    tried = ["", "train.learning_rate=1e-5", "lora.rank=2 train.max_steps=1"]
     options = ["quickstart", f"model.name={tiny_llama}", *TINY_RUN, "--questions", "4"]
-    options += ["--try", "train.learning_rate=1e-5", "--try", "lora.rank=2 train.max_steps=1"]
+    options += ["--try", tried[1], "--try", tried[2]]
     options += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "report.json")]
     report = json.loads(run(sys.executable, "benchmarks/search.py", *options))
     assert report == json.loads((tmp_path / "report.json").read_text())
     assert report["examples"] < 24 - 4 + 1
     assert "held out" in report["scored_on"]
     rows = {(row["tried"], row["constrained"]): row for row in report["rows"]}
-    tried = ["", *options[options.index("--try") + 1 : options.index("--runs") : 2]]
     assert list(rows) == [(each, constrained) for each in tried for constrained in (False, True)]
     assert all(row["accuracy"]["total"] == 4 for row in rows.values())
     assert rows["", True]["against_recipe"] is None

@@ -86,7 +86,7 @@ def server() -> Iterator[str]:
 def run(command: str, folder: Path, tiny: Path, server: str = "") -> None:
     program, *arguments = shlex.split(shrink(command, tiny, server))
     if program == "slm":
-        done = run_slm(arguments, cwd=folder, env=environment(), timeout=300)
+        done = run_slm(arguments, cwd=folder)
     else:
         done = subprocess.run(
             [program, *arguments], cwd=folder, env=environment(), capture_output=True, text=True, timeout=300

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from command import ROOT, TINY_RUN, environment
+from command import ROOT, TINY_RUN
 from preloaded import run_slm
 from slm.models import find_model
 from slm.recipe import load_recipe
@@ -31,7 +31,7 @@ def test_two_steps_and_a_generation(path: Path, tmp_path):
         "data.databases=null",
         "evaluate.databases=null",
     ]
-    done = run_slm(arguments, cwd=tmp_path, env=environment(), timeout=300)
+    done = run_slm(arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     before, after = json.loads(done.stdout)
     assert (before["tuned"], after["tuned"]) == (False, True)
